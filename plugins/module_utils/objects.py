@@ -1,0 +1,106 @@
+# Copyright: returntraffic contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Kernel objects in the kernel's own normal form.
+
+Desired and observed state use the same types, so a difference is set arithmetic.
+Named tuples and not dataclasses: ten thousand of them are built and hashed in a
+run, and a tuple does both in C.
+"""
+
+from __future__ import annotations
+
+from typing import Dict, NamedTuple, Optional, Tuple
+
+#: Routing protocol that tags every rule and route of ours (0-18, 42, 186-189 and
+#: 192 are taken by the kernel or by FRR, see linux/rtnetlink.h).
+PROTOCOL = 198
+
+#: Families as Ansible users write them; the value is the AF_* number of Linux.
+FAMILIES: Dict[str, int] = {'ipv4': 2, 'ipv6': 10}
+
+
+class Rule(NamedTuple):
+    """One policy rule (ip-rule(8)). None means: not part of the selector.
+
+    Addresses are canonical prefixes ('192.168.1.1/32', 'fd00::/8'); ranges are
+    (low, high), both inclusive. Two rules are equal when the kernel would say so.
+    """
+
+    family: str
+    priority: int
+    action: str = 'to-table'
+    from_: Optional[str] = None
+    to: Optional[str] = None
+    fwmark: Optional[int] = None
+    fwmask: Optional[int] = None
+    iif: Optional[str] = None
+    oif: Optional[str] = None
+    invert: bool = False
+    ipproto: Optional[int] = None
+    sport: Optional[Tuple[int, int]] = None
+    dport: Optional[Tuple[int, int]] = None
+    tos: Optional[int] = None
+    uid: Optional[Tuple[int, int]] = None
+    suppress_prefixlength: Optional[int] = None
+    l3mdev: bool = False
+    goto: Optional[int] = None
+    table: int = 0
+    protocol: int = PROTOCOL
+
+
+class NextHop(NamedTuple):
+    """One way out of a route: a gateway, a device, or both."""
+
+    gateway: Optional[str] = None
+    device: Optional[str] = None
+    weight: int = 1
+    onlink: bool = False
+
+
+class Route(NamedTuple):
+    """One route (ip-route(8)). The default route's destination is '0.0.0.0/0' or '::/0'.
+
+    `metric` is the kernel's: 1024 for an IPv6 route that was given none.
+    """
+
+    family: str
+    table: int
+    destination: str
+    type: str = 'unicast'
+    next_hops: Tuple[NextHop, ...] = ()
+    metric: int = 0
+    source: Optional[str] = None
+    scope: int = 0
+    mtu: Optional[int] = None
+    tos: int = 0
+    protocol: int = PROTOCOL
+
+
+class Link(NamedTuple):
+    """One network interface."""
+
+    index: int
+    name: str
+    mac: Optional[str] = None
+    up: bool = False
+    mtu: int = 0
+    kind: Optional[str] = None
+    master: Optional[str] = None
+    vrf_table: Optional[int] = None
+
+
+class Address(NamedTuple):
+    """One address of an interface, with its prefix length."""
+
+    family: str
+    device: str
+    address: str
+    prefix_length: int
+
+
+class Sysctl(NamedTuple):
+    """One kernel setting by its path below /proc/sys ('net/ipv4/conf/eth1/rp_filter')."""
+
+    path: str
+    value: str
