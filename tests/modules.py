@@ -1,0 +1,35 @@
+# Copyright: returntraffic contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs a module the way Ansible does (a process, arguments on stdin, JSON back) inside a namespace."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, Dict
+
+from namespaces import Namespace
+
+_COLLECTIONS = Path(__file__).resolve().parent.parent / 'playbooks' / 'collections'
+
+# AnsibleModule of core 2.19 reads its arguments from this place when it was not wrapped in an archive.
+_START = """
+import runpy, sys
+from ansible.module_utils import basic
+basic._ANSIBLE_ARGS = sys.stdin.buffer.read()
+basic._ANSIBLE_PROFILE = 'legacy'
+runpy.run_module('ansible_collections.returntraffic.net.plugins.modules.' + sys.argv[1], run_name='__main__')
+"""
+
+
+def run_module(namespace: Namespace, name: str, check: bool = False, **options: Any) -> Dict[str, Any]:
+    """The module's answer; `failed` is in it when it failed. A traceback is an AssertionError."""
+    internals = {'_ansible_check_mode': check, '_ansible_diff': True, '_ansible_remote_tmp': '/tmp'}
+    text = json.dumps({'ANSIBLE_MODULE_ARGS': {**options, **internals}})
+    done = namespace.process('env', f'PYTHONPATH={_COLLECTIONS}', sys.executable, '-c', _START, name, stdin=text)
+    assert 'Traceback' not in done.stdout + done.stderr, done.stdout + done.stderr
+    answer: Dict[str, Any] = json.loads(done.stdout)
+    assert (done.returncode != 0) == bool(answer.get('failed')), (done.returncode, answer)
+    return answer
