@@ -19,6 +19,10 @@ PROTOCOL = 198
 #: Families as Ansible users write them; the value is the AF_* number of Linux.
 FAMILIES: Dict[str, int] = {'ipv4': 2, 'ipv6': 10}
 
+#: Netlink attributes that our types have no field for, (type, payload) as the kernel sent them.
+#: They keep two objects apart that differ only there, and let an undo put back all of it.
+Attributes = Tuple[Tuple[int, bytes], ...]
+
 
 class Rule(NamedTuple):
     """One policy rule (ip-rule(8)). None means: not part of the selector.
@@ -47,6 +51,7 @@ class Rule(NamedTuple):
     goto: Optional[int] = None
     table: int = 0
     protocol: int = PROTOCOL
+    other: Attributes = ()
 
 
 class NextHop(NamedTuple):
@@ -75,6 +80,7 @@ class Route(NamedTuple):
     mtu: Optional[int] = None
     tos: int = 0
     protocol: int = PROTOCOL
+    other: Attributes = ()
 
 
 class Link(NamedTuple):
