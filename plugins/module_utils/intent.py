@@ -1,0 +1,217 @@
+# Copyright: returntraffic contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Intent: what the user wrote, as frozen values. The first step of the way of the data.
+
+Pure: nothing here knows the host. What depends on the host (which NIC, which
+subnet, which table name) is settled in bind.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Dict, FrozenSet, Optional, Tuple
+
+from . import values
+from .errors import PolicyError
+
+STRATEGIES = ('static', 'source', 'mark', 'connmark')
+DATA_PATHS = ('host', 'dnat')
+#: How a network's interface may be told; exactly one of them.
+FINDERS = ('interface', 'mac', 'subnet', 'address')
+
+#: FRA_PRIORITY is 32 bits; everything at and above main's rule would never be asked.
+_LAST_PRIORITY = 32765
+_LAST_TABLE = 0xFFFFFFFF
+#: Tables that are the kernel's: unspec, compat, default, main, local.
+_KERNEL_TABLES: FrozenSet[int] = frozenset((0, 252, 253, 254, 255))
+
+NETWORK_KEYS = ('name', *FINDERS, 'gateways', 'table', 'mark', 'clients', 'onlink')
+SERVICE_KEYS = ('name', 'network', 'vips', 'backends', 'data_path')
+POLICY_KEYS = (
+    'strategy',
+    'networks',
+    'services',
+    'exclude',
+    'priority_base',
+    'priority_count',
+    'table_base',
+    'mark_mask',
+    'check_vips',
+    'fallback_default',
+)
+
+
+@dataclass(frozen=True)
+class Network:
+    """One network over which services are reached."""
+
+    name: str
+    finder: str
+    wanted: str
+    gateways: Dict[str, str]
+    table: Optional[str]
+    mark: Optional[int]
+    clients: Tuple[str, ...]
+    onlink: bool
+
+
+@dataclass(frozen=True)
+class Service:
+    """One service: its VIPs, the network they are reached over, and the pods behind."""
+
+    name: str
+    network: str
+    vips: Tuple[str, ...]
+    backends: Tuple[str, ...]
+    data_path: str
+
+
+@dataclass(frozen=True)
+class ReturnPolicy:
+    """The whole intent of one host."""
+
+    strategy: str
+    networks: Tuple[Network, ...]
+    services: Tuple[Service, ...]
+    exclude: Tuple[str, ...]
+    priority_base: int
+    priority_count: int
+    table_base: int
+    mark_mask: int
+    check_vips: bool
+    fallback_default: bool
+
+
+def parse_policy(data: Any) -> ReturnPolicy:
+    """The user's mapping as a ReturnPolicy, or a PolicyError that names the key and the value."""
+    given = values.mapping('', data, POLICY_KEYS, required=('strategy', 'networks'))
+    mask = values.mark_mask('mark_mask', given.get('mark_mask', 0x00FF0000))
+    base = values.integer('priority_base', given.get('priority_base', 3000), 1, _LAST_PRIORITY)
+    policy = ReturnPolicy(
+        strategy=values.choice('strategy', given['strategy'], STRATEGIES),
+        networks=tuple(
+            _network(f'networks[{at}]', item, mask)
+            for at, item in enumerate(values.sequence('networks', given['networks'], least=1))
+        ),
+        services=_services(given.get('services')),
+        exclude=_prefixes('exclude', given.get('exclude')),
+        priority_base=base,
+        priority_count=values.integer(
+            'priority_count', given.get('priority_count', 1000), 1, _LAST_PRIORITY - base + 1
+        ),
+        table_base=values.integer('table_base', given.get('table_base', 3000), 1, _LAST_TABLE - 0xFFFF),
+        mark_mask=mask,
+        check_vips=values.boolean('check_vips', given.get('check_vips', True)),
+        fallback_default=values.boolean('fallback_default', given.get('fallback_default', False)),
+    )
+    _check_whole(policy)
+    return policy
+
+
+def _network(key: str, data: Any, mask: int) -> Network:
+    given = values.mapping(key, data, NETWORK_KEYS, required=('name', 'gateways'))
+    finder, wanted = _finder(key, given)
+    gateways = [
+        values.address(f'{key}.gateways[{at}]', item)
+        for at, item in enumerate(values.sequence(f'{key}.gateways', given['gateways'], least=1))
+    ]
+    return Network(
+        name=values.name(f'{key}.name', given['name']),
+        finder=finder,
+        wanted=wanted,
+        gateways=values.by_family(f'{key}.gateways', gateways),
+        table=_table(f'{key}.table', given.get('table')),
+        mark=_mark(f'{key}.mark', given.get('mark'), mask),
+        clients=_prefixes(f'{key}.clients', given.get('clients')),
+        onlink=values.boolean(f'{key}.onlink', given.get('onlink', False)),
+    )
+
+
+def _finder(key: str, given: Dict[str, Any]) -> Tuple[str, str]:
+    told = [finder for finder in FINDERS if finder in given]
+    if len(told) != 1:
+        raise PolicyError(key, {name: given[name] for name in told}, f'needs exactly one of {", ".join(FINDERS)}')
+    parse = {'interface': values.interface, 'mac': values.mac, 'subnet': values.prefix, 'address': values.address}
+    return told[0], parse[told[0]](f'{key}.{told[0]}', given[told[0]])
+
+
+def _table(key: str, value: Any) -> Optional[str]:
+    """A table as text: a number, or a name that bind.py looks up on the host."""
+    if value is None:
+        return None
+    if isinstance(value, str) and not value[:1].isdigit():
+        return values.name(key, value)
+    number = values.integer(key, value, 1, _LAST_TABLE)
+    if number in _KERNEL_TABLES:
+        raise PolicyError(key, value, "is one of the kernel's own tables; use a table of its own")
+    return str(number)
+
+
+def _mark(key: str, value: Any, mask: int) -> Optional[int]:
+    if value is None:
+        return None
+    mark = values.integer(key, value, 1, 0xFFFFFFFF)
+    if mark & ~mask:
+        raise PolicyError(key, value, f'has bits outside mark_mask {mask:#010x}')
+    return mark
+
+
+def _prefixes(key: str, data: Any) -> Tuple[str, ...]:
+    found = (values.prefix(f'{key}[{at}]', item) for at, item in enumerate(values.sequence(key, data)))
+    return tuple(dict.fromkeys(found))
+
+
+def _services(data: Any) -> Tuple[Service, ...]:
+    return tuple(_service(f'services[{at}]', item) for at, item in enumerate(values.sequence('services', data)))
+
+
+def _service(key: str, data: Any) -> Service:
+    given = values.mapping(key, data, SERVICE_KEYS, required=('network', 'vips'))
+    vips = tuple(values.address(f'{key}.vips', item) for item in values.sequence(f'{key}.vips', given['vips'], least=1))
+    backends = tuple(
+        values.address(f'{key}.backends', item) for item in values.sequence(f'{key}.backends', given.get('backends'))
+    )
+    path = values.choice(f'{key}.data_path', given.get('data_path', 'dnat' if backends else 'host'), DATA_PATHS)
+    if (path == 'dnat') != bool(backends):
+        raise PolicyError(f'{key}.data_path', path, 'dnat needs backends, and host has none')
+    return Service(
+        values.name(f'{key}.name', given.get('name', vips[0].replace(':', '-').strip('-'))),
+        values.name(f'{key}.network', given['network']),
+        vips,
+        backends,
+        path,
+    )
+
+
+def _check_whole(policy: ReturnPolicy) -> None:
+    """What can only be seen of the whole: names and values that must differ, references that must exist."""
+    names = [network.name for network in policy.networks]
+    _distinct('name', names)
+    _distinct('table', [network.table for network in policy.networks])
+    _distinct('mark', [network.mark for network in policy.networks])
+    _distinct('interface', [(network.finder, network.wanted) for network in policy.networks])
+    known = set(names)
+    for at, service in enumerate(policy.services):
+        if service.network not in known:
+            raise PolicyError(
+                f'services[{at}].network', service.network, f'no such network; known are {", ".join(names)}'
+            )
+    room = values.mask_values(policy.mark_mask)[1]
+    if len(names) > room:
+        raise PolicyError(
+            'mark_mask', f'{policy.mark_mask:#010x}', f'holds {room} marks, {len(names)} networks need one each'
+        )
+
+
+def _distinct(what: str, items: list) -> None:
+    first: Dict[Any, int] = {}
+    for at, item in enumerate(items):
+        if item is None:
+            continue
+        if item in first:
+            shown = item if not isinstance(item, tuple) else item[1]
+            raise PolicyError(
+                f'networks[{at}].{what}', shown, f'is taken by networks[{first[item]}]; each network needs its own'
+            )
+        first[item] = at

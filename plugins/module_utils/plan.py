@@ -1,0 +1,150 @@
+# Copyright: returntraffic contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Plan: desired against observed, as ordered changes. Pure.
+
+The order is the one in which no packet is lost or misrouted (docs/architecture.md):
+remember and set sysctls, routes, exclusions, selectors, the nft table; only then take
+away what is no longer wanted: rules, routes, and last the sysctls.
+Only objects with our tag are ever replaced or deleted; somebody else's in the way is an error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Dict, Iterable, List, Optional, Tuple
+
+from .desired import Desired
+from .errors import PolicyError
+from .nft import NftTable
+from .objects import PROTOCOL, Route, Rule, Sysctl
+from .observed import MAIN, Observed
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do, in the order of the fields."""
+
+    remember: Dict[str, str] = field(default_factory=dict)
+    set_sysctls: Tuple[Sysctl, ...] = ()
+    add_routes: Tuple[Route, ...] = ()
+    replace_routes: Tuple[Tuple[Route, Route], ...] = ()
+    add_rules: Tuple[Rule, ...] = ()
+    nft: Optional[NftTable] = None
+    delete_rules: Tuple[Rule, ...] = ()
+    delete_routes: Tuple[Route, ...] = ()
+    restore_sysctls: Tuple[Sysctl, ...] = ()
+    forget: Tuple[str, ...] = ()
+    #: The nft table before and after; nft above is what the switch itself needs.
+    nft_before: Optional[NftTable] = None
+    nft_after: Optional[NftTable] = None
+
+    @property
+    def changed(self) -> bool:
+        """Whether there is anything to do."""
+        return self.nft_before != self.nft_after or any(
+            (
+                self.set_sysctls,
+                self.add_routes,
+                self.replace_routes,
+                self.add_rules,
+                self.delete_rules,
+                self.delete_routes,
+                self.restore_sysctls,
+            )
+        )
+
+
+def make_plan(desired: Desired, host: Observed) -> Plan:
+    """The changes that lead from what is observed to what is desired."""
+    saved = dict(host.nft.saved) if host.nft else {}
+    wanted = {item.path: item.value for item in desired.sysctls}
+    remember = {path: _current(host, path) for path in wanted if path not in saved}
+    forget = tuple(path for path in saved if path not in wanted)
+    adds, replaces, deletes = _routes(desired.routes, host.routes)
+    rules_ours = [rule for rule in host.rules if rule.protocol == PROTOCOL]
+    return Plan(
+        remember=remember,
+        set_sysctls=tuple(item for item in desired.sysctls if host.sysctl(item.path) != item.value),
+        add_routes=adds,
+        replace_routes=replaces,
+        add_rules=_in_order(rule for rule in desired.rules if rule not in set(rules_ours)),
+        nft=_with_saved(desired.nft, {**saved, **remember}),
+        delete_rules=tuple(rule for rule in rules_ours if rule not in desired.rules),
+        delete_routes=deletes,
+        restore_sysctls=tuple(
+            Sysctl(path, saved[path]) for path in forget if host.sysctl(path) not in (None, saved[path])
+        ),
+        forget=forget,
+        nft_before=host.nft,
+        nft_after=_with_saved(desired.nft, _without({**saved, **remember}, forget)),
+    )
+
+
+def _current(host: Observed, path: str) -> str:
+    value = host.sysctl(path)
+    if value is None:
+        raise PolicyError('sysctl', path, 'this kernel does not have it')
+    return value
+
+
+def _without(saved: Dict[str, str], forget: Iterable[str]) -> Dict[str, str]:
+    gone = set(forget)
+    return {path: value for path, value in saved.items() if path not in gone}
+
+
+def _with_saved(table: Optional[NftTable], saved: Dict[str, str]) -> Optional[NftTable]:
+    whole = replace(table or NftTable(), saved=saved)
+    return None if whole.empty() else whole
+
+
+def _in_order(rules: Iterable[Rule]) -> Tuple[Rule, ...]:
+    """Exclusions before the selectors they protect from; then descending, which the kernel inserts fastest."""
+    return tuple(sorted(rules, key=lambda rule: (rule.table != MAIN, -rule.priority)))
+
+
+RouteKey = Tuple[str, int, str, int, int]
+
+
+def _routes(
+    desired: Dict[Route, str], observed: Iterable[Route]
+) -> Tuple[Tuple[Route, ...], Tuple[Tuple[Route, Route], ...], Tuple[Route, ...]]:
+    """Routes to add, to replace in place (old, new), and to delete."""
+    there: Dict[RouteKey, List[Route]] = {}
+    for route in observed:
+        there.setdefault(_key(route), []).append(route)
+    adds: List[Route] = []
+    replaces: List[Tuple[Route, Route]] = []
+    for route in desired:
+        _refuse_foreign(route, there.get(_key(route), ()))
+        ours = [item for item in there.get(_key(route), ()) if item.protocol == PROTOCOL]
+        if route in ours:
+            continue
+        if ours:
+            replaces.append((ours[0], route))
+        else:
+            adds.append(route)
+    kept = {_key(route) for route in desired}
+    deletes = tuple(route for route in observed_ours(there) if _key(route) not in kept)
+    return tuple(adds), tuple(replaces), deletes
+
+
+def observed_ours(there: Dict[RouteKey, List[Route]]) -> Iterable[Route]:
+    """The routes that carry our tag."""
+    return (route for routes in there.values() for route in routes if route.protocol == PROTOCOL)
+
+
+def _key(route: Route) -> RouteKey:
+    """What the kernel tells routes apart by when it replaces one."""
+    return route.family, route.table, route.destination, route.tos, route.metric
+
+
+def _refuse_foreign(route: Route, there: Iterable[Route]) -> None:
+    for item in there:
+        if item.protocol != PROTOCOL:
+            raise PolicyError(
+                'routes',
+                f'{route.destination} table {route.table} metric {route.metric}',
+                f'there is one already with protocol {item.protocol}, which is not ours to replace; '
+                'take it away or choose another table',
+            )

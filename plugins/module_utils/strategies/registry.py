@@ -1,0 +1,28 @@
+# Copyright: returntraffic contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The strategies by name. A new one is a file here and a line below."""
+
+from __future__ import annotations
+
+from typing import Callable, Dict
+
+from ..bind import Bound
+from ..desired import Desired
+from ..observed import Observed
+from .connmark import compile_connmark
+from .mark import compile_mark
+from .source import compile_source
+from .static import compile_static
+
+COMPILERS: Dict[str, Callable[[Bound, Observed], Desired]] = {
+    'static': compile_static,
+    'source': compile_source,
+    'mark': compile_mark,
+    'connmark': compile_connmark,
+}
+
+
+def compile_policy(bound: Bound, host: Observed) -> Desired:
+    """What the policy's strategy asks for on this host."""
+    return COMPILERS[bound.policy.strategy](bound, host)

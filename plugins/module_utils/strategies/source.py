@@ -1,0 +1,58 @@
+# Copyright: returntraffic contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Strategy source: replies are told by their source address, with `from` rules.
+
+Needs no nft and no sysctl, and passes strict rp_filter: the reverse lookup has the VIP
+(after DNAT the pod) as its source and meets the same rule. A rule costs every packet of
+the host about 20 ns, so addresses become prefixes, and beyond RULES_A_NETWORK of those
+one nft map instead (see mark.py).
+"""
+
+from __future__ import annotations
+
+from ipaddress import collapse_addresses, ip_network
+from typing import Dict, List, Tuple
+
+from ..bind import Attachment, Bound
+from ..desired import Desired, PriorityBlock
+from ..objects import Rule
+from ..observed import Observed
+from ..values import family_of
+from .common import all_tables, exclusion_rules
+from .mark import compile_mark
+from .sources import sources_by_network
+
+#: `from` rules a network and family before a map is the better mechanism (64 rules cost about 1.3 us a packet).
+RULES_A_NETWORK = 64
+
+
+def compile_source(bound: Bound, host: Observed) -> Desired:
+    """Tables, exclusions, and a rule for each prefix of source addresses."""
+    prefixes = _prefixes(sources_by_network(bound))
+    if any(len(found) > RULES_A_NETWORK for found in prefixes.values()):
+        return compile_mark(bound, host)
+    block = PriorityBlock(bound.policy.priority_base, bound.policy.priority_count)
+    rules = exclusion_rules(bound, block)
+    for item in bound.attachments:
+        rules.update(_from_rules(item, prefixes, block))
+    return Desired(rules=rules, routes=all_tables(bound.attachments))
+
+
+def _from_rules(item: Attachment, prefixes: Dict[Tuple[str, str], List[str]], block: PriorityBlock) -> Dict[Rule, str]:
+    return {
+        Rule(family, block.take(), from_=prefix, table=item.table): f'{item.name}: replies from {prefix} use its table'
+        for family in item.families
+        for prefix in prefixes.get((item.name, family), ())
+    }
+
+
+def _prefixes(owner: Dict[str, str]) -> Dict[Tuple[str, str], List[str]]:
+    """(network, family) -> the fewest prefixes that cover exactly its addresses."""
+    grouped: Dict[Tuple[str, str], List[str]] = {}
+    for address, name in owner.items():
+        grouped.setdefault((name, family_of(address)), []).append(address)
+    return {
+        key: [str(prefix) for prefix in collapse_addresses(map(ip_network, addresses))]
+        for key, addresses in grouped.items()
+    }

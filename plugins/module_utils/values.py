@@ -1,0 +1,179 @@
+# Copyright: returntraffic contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Values as users write them, checked and brought to the kernel's form.
+
+Every function takes the key it speaks for, so that an error can name it.
+"""
+
+from __future__ import annotations
+
+import re
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+from typing import Any, Dict, Iterable, List, Optional, Tuple
+
+from .errors import PolicyError
+
+_AF = {'ipv4': AF_INET, 'ipv6': AF_INET6}
+_BITS = {'ipv4': 32, 'ipv6': 128}
+_NAME = re.compile(r'[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}\Z')
+#: dev_valid_name() of the kernel: 1-15 bytes, no slash, no colon, no white space.
+_INTERFACE = re.compile(r'(?!\.{1,2}\Z)[!-.0-9;-~]{1,15}\Z')
+_MAC = re.compile(r'[0-9a-f]{2}(:[0-9a-f]{2}){5}\Z')
+
+
+def family_of(address: str) -> str:
+    """The family of a canonical address or prefix."""
+    return 'ipv6' if ':' in address else 'ipv4'
+
+
+def mapping(key: str, value: Any, known: Iterable[str], required: Iterable[str] = ()) -> Dict[str, Any]:
+    """A mapping whose keys are all known; keys set to None count as not given."""
+    if not isinstance(value, dict):
+        raise PolicyError(key, value, 'must be a mapping')
+    known = tuple(known)
+    for name in value:
+        if name not in known:
+            raise PolicyError(
+                f'{key}.{name}' if key else str(name), value[name], f'unknown key; known are {", ".join(known)}'
+            )
+    for name in required:
+        if value.get(name) is None:
+            raise PolicyError(f'{key}.{name}' if key else name, None, 'is required')
+    return {name: item for name, item in value.items() if item is not None}
+
+
+def sequence(key: str, value: Any, least: int = 0) -> List[Any]:
+    """A list with at least `least` entries; a missing one is an empty one."""
+    value = [] if value is None else value
+    if not isinstance(value, (list, tuple)):
+        raise PolicyError(key, value, 'must be a list')
+    if len(value) < least:
+        raise PolicyError(key, list(value), f'needs at least {least} entr{"y" if least == 1 else "ies"}')
+    return list(value)
+
+
+def name(key: str, value: Any) -> str:
+    """A name that can stand in nft, in a comment and in a file name."""
+    if not isinstance(value, str) or not _NAME.match(value):
+        raise PolicyError(key, value, 'must be 1-63 of the characters A-Z a-z 0-9 _ . - and not start with . or -')
+    return str(value)
+
+
+def interface(key: str, value: Any) -> str:
+    """A name that the kernel would accept for a network interface."""
+    if not isinstance(value, str) or not _INTERFACE.match(value):
+        raise PolicyError(key, value, 'must be an interface name: 1-15 characters, no slash, colon or white space')
+    return str(value)
+
+
+def mac(key: str, value: Any) -> str:
+    """A MAC address as the kernel prints it."""
+    text = value.lower() if isinstance(value, str) else ''
+    if not _MAC.match(text):
+        raise PolicyError(key, value, 'must be a MAC address such as 02:00:00:00:00:01')
+    return str(text)
+
+
+def boolean(key: str, value: Any) -> bool:
+    """A real boolean; Ansible has converted the words by now."""
+    if not isinstance(value, bool):
+        raise PolicyError(key, value, 'must be true or false')
+    return value
+
+
+def choice(key: str, value: Any, allowed: Iterable[str]) -> str:
+    """One of a few words."""
+    allowed = tuple(allowed)
+    if not isinstance(value, str) or value not in allowed:
+        raise PolicyError(key, value, f'must be one of {", ".join(allowed)}')
+    return str(value)
+
+
+def integer(key: str, value: Any, low: int, high: int) -> int:
+    """A whole number in [low, high]; '0x..' is understood."""
+    number: Optional[int] = None
+    if isinstance(value, int) and not isinstance(value, bool):
+        number = value
+    elif isinstance(value, str):
+        try:
+            number = int(value, 0)
+        except ValueError:
+            number = None
+    if number is None or not low <= number <= high:
+        raise PolicyError(key, value, f'must be a whole number from {_number(low, high)} to {_number(high, high)}')
+    return int(number)
+
+
+def _number(value: int, high: int) -> str:
+    return f'{value:#x}' if high > 0xFFFFFF else str(value)
+
+
+def address(key: str, value: Any) -> str:
+    """One address, canonical."""
+    if isinstance(value, str):
+        for family in _AF.values():
+            try:
+                return inet_ntop(family, inet_pton(family, value))
+            except (OSError, ValueError):
+                continue
+    raise PolicyError(key, value, 'must be an IPv4 or IPv6 address')
+
+
+def prefix(key: str, value: Any) -> str:
+    """One prefix, canonical, without host bits; a bare address is a prefix of full length."""
+    if not isinstance(value, str):
+        raise PolicyError(key, value, 'must be an IPv4 or IPv6 prefix')
+    head, slash, tail = value.partition('/')
+    canonical = address(key, head)
+    family = family_of(canonical)
+    bits = _BITS[family]
+    length = integer(key, tail, 0, bits) if slash and tail.isdigit() else bits
+    if slash and not tail.isdigit():
+        raise PolicyError(key, value, f'prefix length must be a whole number from 0 to {bits}')
+    packed = int.from_bytes(inet_pton(_AF[family], canonical), 'big')
+    if packed & ((1 << (bits - length)) - 1):
+        raise PolicyError(key, value, f'has host bits set; the network is {network_of(canonical, length)}')
+    return f'{canonical}/{length}'
+
+
+def network_of(address_text: str, length: int) -> str:
+    """The prefix of `length` bits that an address lies in."""
+    family = family_of(address_text)
+    bits = _BITS[family]
+    number = int.from_bytes(inet_pton(_AF[family], address_text), 'big')
+    number = number >> (bits - length) << (bits - length)
+    return f'{inet_ntop(_AF[family], number.to_bytes(bits // 8, "big"))}/{length}'
+
+
+def contains(prefix_text: str, address_text: str) -> bool:
+    """Whether an address lies in a prefix (never across families)."""
+    if family_of(prefix_text) != family_of(address_text):
+        return False
+    length = int(prefix_text.rpartition('/')[2])
+    return network_of(address_text, length) == prefix_text
+
+
+def by_family(key: str, addresses: Iterable[str]) -> Dict[str, str]:
+    """At most one address a family."""
+    found: Dict[str, str] = {}
+    for item in addresses:
+        if found.setdefault(family_of(item), item) != item:
+            raise PolicyError(
+                key, item, f'at most one {family_of(item)} address is allowed, {found[family_of(item)]} is there'
+            )
+    return found
+
+
+def mark_mask(key: str, value: Any) -> int:
+    """A mask that is one run of bits, so that marks can be counted up in it."""
+    mask = integer(key, value, 1, 0xFFFFFFFF)
+    run = mask // (mask & -mask)
+    if run & (run + 1):
+        raise PolicyError(key, value, 'must be one run of bits such as 0x00ff0000')
+    return mask
+
+
+def mask_values(mask: int) -> Tuple[int, int]:
+    """The lowest set bit of a mask and how many values other than zero fit in it."""
+    return mask & -mask, (1 << bin(mask).count('1')) - 1
