@@ -156,11 +156,12 @@ def parse_table(objects: Iterable[Mapping[str, Json]]) -> Optional[NftTable]:
     for kind, item in found:
         if kind == 'rule':
             rules.setdefault(item['chain'], []).append(rule(item.get('comment', ''), *item['expr']))
-    return NftTable(
+    table = NftTable(
         chains=tuple(_parse_chain(item, rules) for kind, item in found if kind == 'chain'),
         maps=tuple(_parse_map(item) for kind, item in found if kind == 'map'),
         saved=_parse_saved(item for kind, item in found if kind == 'set' and item['name'] == SAVED),
     )
+    return normal(table)
 
 
 def _is_ours(kind: str, item: Json) -> bool:
@@ -218,6 +219,42 @@ def create_commands(table: NftTable) -> List[Json]:
     ]
 
 
+def normal(table: Optional[NftTable]) -> Optional[NftTable]:
+    """The table with its parts in one order, so that equal tables compare equal; None for an empty one."""
+    if table is None or table.empty():
+        return None
+    chains = tuple(sorted(table.chains, key=lambda chain: (chain.hook is not None, chain.name)))
+    return NftTable(chains, tuple(sorted(table.maps, key=lambda item: item.name)), table.saved)
+
+
+def transition(before: Optional[NftTable], after: Optional[NftTable]) -> List[Json]:
+    """One transaction from one table to the other; single elements where nothing else differs."""
+    if before == after:
+        return []
+    if after is None:
+        return delete_commands()
+    if before is None:
+        return create_commands(after)
+    if before.chains != after.chains or _shapes(before) != _shapes(after):
+        return replace_commands(after)
+    pairs = zip(before.maps, after.maps)
+    return [
+        *(command for old, new in pairs for command in _element_changes(old, new)),
+        *(save_commands(after.saved, there=bool(before.saved)) if before.saved != after.saved else []),
+    ]
+
+
+def _shapes(table: NftTable) -> List[Tuple[str, str]]:
+    return [(item.name, item.type) for item in table.maps]
+
+
+def _element_changes(old: VerdictMap, new: VerdictMap) -> List[Json]:
+    """Elements to take away first: one whose target changes is deleted and added in the same transaction."""
+    gone = {key: target for key, target in old.elements.items() if new.elements.get(key) != target}
+    come = {key: target for key, target in new.elements.items() if old.elements.get(key) != target}
+    return [*element_commands('delete', old.name, gone), *element_commands('add', new.name, come)]
+
+
 def delete_commands() -> List[Json]:
     """The table and all in it; it is there, or nft refuses."""
     return [{'delete': {'table': {'family': FAMILY, 'name': TABLE}}}]
@@ -233,19 +270,16 @@ def element_commands(verb: str, map_name: str, elements: Mapping[str, str]) -> L
     return [_add('element', {'table': TABLE, 'name': map_name, 'elem': listed})]
 
 
-def save_commands(saved: Mapping[str, str]) -> List[Json]:
+def save_commands(saved: Mapping[str, str], there: bool = False) -> List[Json]:
     """The set that remembers sysctls, one element each with 'path=value' as its comment."""
+    gone = [{'delete': {'set': _named(name=SAVED)}}] if there else []
     if not saved:
-        return []
+        return gone
     elements = [
         {'elem': {'val': number, 'comment': f'{path}={value}'}}
         for number, (path, value) in enumerate(sorted(saved.items()), start=1)
     ]
-    return [
-        _add('set', {'table': TABLE, 'name': SAVED, 'type': 'mark'}),
-        {'flush': {'set': _named(name=SAVED)}},
-        _add('element', {'table': TABLE, 'name': SAVED, 'elem': elements}),
-    ]
+    return [*gone, _add('set', {'table': TABLE, 'name': SAVED, 'type': 'mark', 'elem': elements})]
 
 
 def _named(**more: Json) -> Json:

@@ -16,7 +16,7 @@ from typing import Dict, Iterable, List, Optional, Tuple
 
 from .desired import Desired
 from .errors import PolicyError
-from .nft import NftTable
+from .nft import NftTable, normal
 from .objects import PROTOCOL, Route, Rule, Sysctl
 from .observed import MAIN, Observed
 
@@ -94,8 +94,7 @@ def _without(saved: Dict[str, str], forget: Iterable[str]) -> Dict[str, str]:
 
 
 def _with_saved(table: Optional[NftTable], saved: Dict[str, str]) -> Optional[NftTable]:
-    whole = replace(table or NftTable(), saved=saved)
-    return None if whole.empty() else whole
+    return normal(replace(table or NftTable(), saved=saved))
 
 
 def _in_order(rules: Iterable[Rule]) -> Tuple[Rule, ...]:

@@ -1,0 +1,213 @@
+# Copyright: returntraffic contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Preflight: what would not work is refused before anything changes, with the reason and the cure. Pure."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Set
+
+from .bind import Bound
+from .desired import Desired
+from .objects import PROTOCOL, Route, Rule
+from .observed import LOCAL, Observed
+from .strategies.common import needing_fallback
+from .values import contains, family_of
+
+REFUSED = 'refused'
+WARNING = 'warning'
+
+_FORWARDING = {'ipv4': 'net/ipv4/ip_forward', 'ipv6': 'net/ipv6/conf/all/forwarding'}
+
+
+class Finding(NamedTuple):
+    """One thing found before applying: what, where, why, and what to do about it."""
+
+    level: str
+    check: str
+    subject: str
+    reason: str
+    cure: str
+
+
+def preflight(bound: Bound, desired: Desired, host: Observed) -> List[Finding]:
+    """Everything that would keep the policy from working, or that touches others."""
+    return [
+        *_nft_missing(desired, host),
+        *_no_first_route(bound, desired, host),
+        *_forwarding(bound, host),
+        *_vips(bound, host),
+        *_foreign_tables(bound, host),
+        *_foreign_priorities(bound, desired, host),
+        *_foreign_rule_marks(bound, desired, host),
+        *_foreign_nft_marks(bound, desired, host),
+        *_source_valid_mark(desired, host),
+    ]
+
+
+def _nft_missing(desired: Desired, host: Observed) -> Iterator[Finding]:
+    if host.nft_missing and (desired.nft or desired.sysctls):
+        yield Finding(
+            REFUSED, 'nft', 'nft', host.nft_missing, 'install the package nftables, or use strategy static or source'
+        )
+
+
+def _no_first_route(bound: Bound, desired: Desired, host: Observed) -> Iterator[Finding]:
+    if desired.nft is None or bound.policy.fallback_default:
+        return
+    for family in needing_fallback(bound, host):
+        yield Finding(
+            REFUSED,
+            'default_route',
+            family,
+            f'table main has no {family} default route, so a reply of a host socket finds no route and is never marked',
+            'set fallback_default: true (the host itself can then leave by that network), give main a default route, '
+            'or use strategy source',
+        )
+
+
+def _forwarding(bound: Bound, host: Observed) -> Iterator[Finding]:
+    backends = {family_of(address) for service in bound.policy.services for address in service.backends}
+    for family in sorted(backends):
+        path = _FORWARDING[family]
+        if host.sysctl(path) == '0':
+            yield Finding(
+                REFUSED, 'forwarding', path, f'is 0: nothing reaches the backends over {family}', f'sysctl -w {path}=1'
+            )
+
+
+def _vips(bound: Bound, host: Observed) -> Iterator[Finding]:
+    if not bound.policy.check_vips or not bound.policy.services:
+        return
+    local = {item.address for item in host.addresses} | _addresses_in(host.foreign_nft or ())
+    prefixes = [route.destination for route in host.routes if route.table == LOCAL and route.type == 'local']
+    for service in bound.policy.services:
+        for vip in service.vips:
+            if vip not in local and not any(contains(prefix, vip) for prefix in prefixes):
+                yield Finding(
+                    REFUSED,
+                    'vip',
+                    f'{service.name} {vip}',
+                    'is neither an address of this host nor in any nft rule: nothing here would answer it',
+                    'correct the address, or set check_vips: false where the data path is in eBPF or OVS',
+                )
+
+
+def _addresses_in(objects: Any) -> Set[str]:
+    """Every address-like word in nft objects: what is translated is named there in rules, sets or maps."""
+    found: Set[str] = set()
+    pending: List[Any] = [objects]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, str):
+            if '.' in item or ':' in item:
+                found.add(item)
+        elif isinstance(item, dict):
+            pending.extend(item.values())
+        elif isinstance(item, (list, tuple)):
+            pending.extend(item)
+    return found
+
+
+def _foreign_tables(bound: Bound, host: Observed) -> Iterator[Finding]:
+    tables = {item.table: item.name for item in bound.attachments} if bound.policy.strategy != 'static' else {}
+    strangers: Dict[int, Route] = {
+        route.table: route for route in host.routes if route.table in tables and route.protocol != PROTOCOL
+    }
+    for table, route in strangers.items():
+        yield Finding(
+            REFUSED,
+            'table',
+            str(table),
+            f'holds routes of others ({route.destination} protocol {route.protocol})',
+            f'give network {tables[table]} another table',
+        )
+
+
+def _foreign_priorities(bound: Bound, desired: Desired, host: Observed) -> Iterator[Finding]:
+    ours = {(rule.family, rule.priority) for rule in desired.rules}
+    base, end = bound.policy.priority_base, bound.policy.priority_base + bound.policy.priority_count
+    for rule in host.rules:
+        if rule.protocol == PROTOCOL:
+            continue
+        if (rule.family, rule.priority) in ours:
+            yield _priority(REFUSED, rule, 'is taken by a rule of others')
+        elif desired.rules and base <= rule.priority < end:
+            yield _priority(WARNING, rule, f'is inside our block {base}-{end - 1}: that rule is asked between ours')
+
+
+def _priority(level: str, rule: Rule, reason: str) -> Finding:
+    return Finding(level, 'priority', f'{rule.family} {rule.priority}', reason, 'choose another priority_base')
+
+
+def _foreign_rule_marks(bound: Bound, desired: Desired, host: Observed) -> Iterator[Finding]:
+    if desired.nft is None:
+        return
+    mask = bound.policy.mark_mask
+    marks = {item.mark: item.name for item in bound.attachments}
+    for rule in host.rules:
+        if rule.protocol == PROTOCOL or rule.fwmark is None:
+            continue
+        tested = (rule.fwmask if rule.fwmask is not None else 0xFFFFFFFF) & mask
+        if tested and rule.fwmark & mask in marks:
+            yield _mark(
+                REFUSED, f'rule {rule.family} {rule.priority}', rule.fwmark, 'is the mark of', marks[rule.fwmark & mask]
+            )
+        elif tested:
+            yield _mark(
+                WARNING, f'rule {rule.family} {rule.priority}', rule.fwmark, 'tests bits of', f'mark_mask {mask:#x}'
+            )
+
+
+def _foreign_nft_marks(bound: Bound, desired: Desired, host: Observed) -> Iterator[Finding]:
+    if desired.nft is None:
+        return
+    for entry in host.foreign_nft or ():
+        item = entry.get('rule')
+        for statement in item.get('expr', ()) if item else ():
+            bits = _mark_bits_written(statement)
+            if bits & bound.policy.mark_mask:
+                where = f'nft {item["family"]} {item["table"]} {item["chain"]}'
+                yield _mark(WARNING, where, bits, 'is written over bits of', f'mark_mask {bound.policy.mark_mask:#x}')
+
+
+def _mark_bits_written(statement: Any) -> int:
+    """The bits of meta mark or ct mark that an nft statement sets or clears; 0 for any other statement."""
+    mangle = statement.get('mangle') if isinstance(statement, dict) else None
+    if not isinstance(mangle, dict) or not _is_mark(mangle.get('key')):
+        return 0
+    value = mangle.get('value')
+    if isinstance(value, dict) and isinstance(value.get('|'), list):
+        kept, bits = (value['|'] + [None, None])[:2]
+        if isinstance(kept, dict) and isinstance(kept.get('&'), list) and isinstance(bits, int):
+            mask = kept['&'][-1]
+            return (bits | ~mask) & 0xFFFFFFFF if isinstance(mask, int) else 0xFFFFFFFF
+        return bits if isinstance(bits, int) else 0xFFFFFFFF
+    return 0xFFFFFFFF
+
+
+def _is_mark(key: Any) -> bool:
+    return isinstance(key, dict) and any(
+        isinstance(key.get(kind), dict) and key[kind].get('key') == 'mark' for kind in ('meta', 'ct')
+    )
+
+
+def _mark(level: str, where: str, mark: int, reason: str, whose: str) -> Finding:
+    return Finding(level, 'mark', where, f'{mark:#x} {reason} {whose}', 'choose another mark_mask')
+
+
+def _source_valid_mark(desired: Desired, host: Observed) -> Iterator[Finding]:
+    path = 'net/ipv4/conf/all/src_valid_mark'
+    if desired.nft is not None and host.sysctl(path) == '1':
+        yield Finding(
+            WARNING,
+            'src_valid_mark',
+            path,
+            'is 1: reverse path lookups use the mark of the packet, which requests do not carry here',
+            'nothing to do while rp_filter is loose (2) on the networks, which this policy sees to',
+        )
+
+
+def refusals(findings: Iterable[Finding]) -> List[Finding]:
+    """Those that forbid the policy."""
+    return [item for item in findings if item.level == REFUSED]
