@@ -84,7 +84,11 @@ class Route(NamedTuple):
 
 
 class Link(NamedTuple):
-    """One network interface."""
+    """One network interface.
+
+    `lower` is the device it stands on in the same namespace (IFLA_LINK): that of a VLAN
+    or macvlan; of a veth its other end, None when that is in another namespace.
+    """
 
     index: int
     name: str
@@ -94,6 +98,7 @@ class Link(NamedTuple):
     kind: Optional[str] = None
     master: Optional[str] = None
     vrf_table: Optional[int] = None
+    lower: Optional[str] = None
 
 
 class Address(NamedTuple):
