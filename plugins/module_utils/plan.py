@@ -34,8 +34,8 @@ class Plan:
     delete_rules: Tuple[Rule, ...] = ()
     delete_routes: Tuple[Route, ...] = ()
     restore_sysctls: Tuple[Sysctl, ...] = ()
-    forget: Tuple[str, ...] = ()
-    #: The nft table before and after; nft above is what the switch itself needs.
+    #: Our rules before; the nft table before and after (nft above is what the switch itself needs).
+    rules_before: Tuple[Rule, ...] = ()
     nft_before: Optional[NftTable] = None
     nft_after: Optional[NftTable] = None
 
@@ -62,20 +62,21 @@ def make_plan(desired: Desired, host: Observed) -> Plan:
     remember = {path: _current(host, path) for path in wanted if path not in saved}
     forget = tuple(path for path in saved if path not in wanted)
     adds, replaces, deletes = _routes(desired.routes, host.routes)
-    rules_ours = [rule for rule in host.rules if rule.protocol == PROTOCOL]
+    rules_ours = tuple(rule for rule in host.rules if rule.protocol == PROTOCOL)
+    there = set(rules_ours)
     return Plan(
         remember=remember,
         set_sysctls=tuple(item for item in desired.sysctls if host.sysctl(item.path) != item.value),
         add_routes=adds,
         replace_routes=replaces,
-        add_rules=_in_order(rule for rule in desired.rules if rule not in set(rules_ours)),
+        add_rules=_in_order(rule for rule in desired.rules if rule not in there),
         nft=_with_saved(desired.nft, {**saved, **remember}),
         delete_rules=tuple(rule for rule in rules_ours if rule not in desired.rules),
         delete_routes=deletes,
         restore_sysctls=tuple(
             Sysctl(path, saved[path]) for path in forget if host.sysctl(path) not in (None, saved[path])
         ),
-        forget=forget,
+        rules_before=rules_ours,
         nft_before=host.nft,
         nft_after=_with_saved(desired.nft, _without({**saved, **remember}, forget)),
     )

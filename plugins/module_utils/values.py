@@ -9,22 +9,15 @@ Every function takes the key it speaks for, so that an error can name it.
 from __future__ import annotations
 
 import re
-from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import Any, Dict, Iterable, List, Optional, Tuple
 
 from .errors import PolicyError
+from .kernel.prefixes import canonical_address, canonical_prefix, family_of, pack_address, unpack_address
 
-_AF = {'ipv4': AF_INET, 'ipv6': AF_INET6}
-_BITS = {'ipv4': 32, 'ipv6': 128}
 _NAME = re.compile(r'[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}\Z')
 #: dev_valid_name() of the kernel: 1-15 bytes, no slash, no colon, no white space.
 _INTERFACE = re.compile(r'(?!\.{1,2}\Z)[!-.0-9;-~]{1,15}\Z')
 _MAC = re.compile(r'[0-9a-f]{2}(:[0-9a-f]{2}){5}\Z')
-
-
-def family_of(address: str) -> str:
-    """The family of a canonical address or prefix."""
-    return 'ipv6' if ':' in address else 'ipv4'
 
 
 def mapping(key: str, value: Any, known: Iterable[str], required: Iterable[str] = ()) -> Dict[str, Any]:
@@ -111,39 +104,27 @@ def _number(value: int, high: int) -> str:
 
 def address(key: str, value: Any) -> str:
     """One address, canonical."""
-    if isinstance(value, str):
-        for family in _AF.values():
-            try:
-                return inet_ntop(family, inet_pton(family, value))
-            except (OSError, ValueError):
-                continue
-    raise PolicyError(key, value, 'must be an IPv4 or IPv6 address')
+    try:
+        return canonical_address(value if isinstance(value, str) else '')
+    except ValueError:
+        raise PolicyError(key, value, 'must be an IPv4 or IPv6 address') from None
 
 
 def prefix(key: str, value: Any) -> str:
     """One prefix, canonical, without host bits; a bare address is a prefix of full length."""
-    if not isinstance(value, str):
-        raise PolicyError(key, value, 'must be an IPv4 or IPv6 prefix')
-    head, slash, tail = value.partition('/')
-    canonical = address(key, head)
-    family = family_of(canonical)
-    bits = _BITS[family]
-    length = integer(key, tail, 0, bits) if slash and tail.isdigit() else bits
-    if slash and not tail.isdigit():
-        raise PolicyError(key, value, f'prefix length must be a whole number from 0 to {bits}')
-    packed = int.from_bytes(inet_pton(_AF[family], canonical), 'big')
-    if packed & ((1 << (bits - length)) - 1):
-        raise PolicyError(key, value, f'has host bits set; the network is {network_of(canonical, length)}')
-    return f'{canonical}/{length}'
+    try:
+        return canonical_prefix(value if isinstance(value, str) else '')
+    except ValueError as error:
+        meant = f'has host bits set; the network is {error.args[1]}' if len(error.args) > 1 else ''
+        raise PolicyError(key, value, meant or 'must be an IPv4 or IPv6 prefix such as 10.0.0.0/8') from None
 
 
 def network_of(address_text: str, length: int) -> str:
     """The prefix of `length` bits that an address lies in."""
-    family = family_of(address_text)
-    bits = _BITS[family]
-    number = int.from_bytes(inet_pton(_AF[family], address_text), 'big')
-    number = number >> (bits - length) << (bits - length)
-    return f'{inet_ntop(_AF[family], number.to_bytes(bits // 8, "big"))}/{length}'
+    packed = pack_address(address_text)
+    bits = len(packed) * 8
+    number = int.from_bytes(packed, 'big') >> (bits - length) << (bits - length)
+    return f'{unpack_address(number.to_bytes(len(packed), "big"))}/{length}'
 
 
 def contains(prefix_text: str, address_text: str) -> bool:

@@ -1,0 +1,110 @@
+# Copyright: returntraffic contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What modules show: reasons, changes, and the two sides of a diff. Pure."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Iterator, List, Optional
+
+from .bind import Bound
+from .desired import Desired
+from .nft import NftTable
+from .nft_text import table_lines
+from .objects import PROTOCOL
+from .observed import Observed
+from .plan import Plan
+from .text import route_text, rule_text
+
+#: More changed nft lines than this are counted instead of listed.
+_LISTED = 200
+
+
+def networks_of(bound: Optional[Bound]) -> List[Dict[str, Any]]:
+    """The networks as found on the host."""
+    return [
+        {
+            'name': item.name,
+            'nic': item.nic,
+            'table': item.table,
+            'mark': f'{item.mark:#x}',
+            'gateways': list(item.gateways.values()),
+        }
+        for item in (bound.attachments if bound else ())
+    ]
+
+
+def objects_of(desired: Desired) -> List[Dict[str, str]]:
+    """Each desired object with its reason: the explanation of the whole policy."""
+    listed = {
+        **{f'rule {rule_text(rule)}': why for rule, why in desired.rules.items()},
+        **{f'route {route_text(route)}': why for route, why in desired.routes.items()},
+        **{f'sysctl {item.path}={item.value}': why for item, why in desired.sysctls.items()},
+        **_nft_objects(desired.nft),
+    }
+    return [{'object': shown, 'reason': why} for shown, why in listed.items()]
+
+
+def _nft_objects(table: Optional[NftTable]) -> Dict[str, str]:
+    if table is None:
+        return {}
+    rules = {
+        f'nft chain {chain.name} rule {number}': item.comment
+        for chain in table.chains
+        for number, item in enumerate(chain.rules)
+    }
+    return {**rules, **{f'nft map {item.name}': f'{len(item.elements)} source addresses' for item in table.maps}}
+
+
+def changes_of(plan: Plan) -> List[str]:
+    """The plan as lines, in the order in which it is carried out."""
+    return [
+        *(f'set sysctl {item.path}={item.value}' for item in plan.set_sysctls),
+        *(f'add route {route_text(route)}' for route in plan.add_routes),
+        *(f'replace route {route_text(old)} -> {route_text(new)}' for old, new in plan.replace_routes),
+        *(f'add rule {rule_text(rule)}' for rule in plan.add_rules),
+        *_nft_changes(plan),
+        *(f'delete rule {rule_text(rule)}' for rule in plan.delete_rules),
+        *(f'delete route {route_text(route)}' for route in plan.delete_routes),
+        *(f'restore sysctl {item.path}={item.value}' for item in plan.restore_sysctls),
+    ]
+
+
+def _nft_changes(plan: Plan) -> Iterator[str]:
+    if plan.nft_before == plan.nft_after:
+        return
+    before, after = set(table_lines(plan.nft_before)), set(table_lines(plan.nft_after))
+    lines = [
+        *(f'delete {line}' for line in sorted(before - after)),
+        *(f'add {line}' for line in sorted(after - before)),
+    ]
+    yield from lines[:_LISTED]
+    if len(lines) > _LISTED:
+        yield f'and {len(lines) - _LISTED} more nft lines'
+
+
+def diff_of(plan: Plan, host: Observed) -> Dict[str, str]:
+    """All objects with our tag, and the sysctls concerned, before and after."""
+    rules = {rule for rule in host.rules if rule.protocol == PROTOCOL}
+    routes = {route for route in host.routes if route.protocol == PROTOCOL}
+    replaced = dict(plan.replace_routes)
+    rules_after = (rules - set(plan.delete_rules)) | set(plan.add_rules)
+    routes_after = ((routes - set(plan.delete_routes) - set(replaced)) | set(plan.add_routes)) | set(replaced.values())
+    changed = {item.path: item.value for item in (*plan.set_sysctls, *plan.restore_sysctls)}
+    sysctls = {path: host.sysctl(path) or '' for path in changed}
+    return {
+        'before_header': 'return policy',
+        'after_header': 'return policy',
+        'before': _text(rules, routes, plan.nft_before, sysctls),
+        'after': _text(rules_after, routes_after, plan.nft_after, changed),
+    }
+
+
+def _text(rules: Any, routes: Any, table: Optional[NftTable], sysctls: Dict[str, str]) -> str:
+    lines = [
+        *(f'sysctl {path}={value}' for path, value in sorted(sysctls.items())),
+        *sorted(f'route {route_text(route)}' for route in routes),
+        *sorted(f'rule {rule_text(rule)}' for rule in rules),
+        *table_lines(table),
+    ]
+    return ''.join(f'{line}\n' for line in lines)
