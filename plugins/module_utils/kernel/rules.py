@@ -135,7 +135,9 @@ def _split(body: bytes) -> Tuple[Dict[int, int], Dict[int, bytes]]:
     return numbers, texts
 
 
-def _decode_few(numbers: Dict[int, int], texts: Dict[int, bytes], tos: int, flags: int) -> Tuple[Any, Attributes]:
+def _decode_few(
+    numbers: Dict[int, int], texts: Dict[int, bytes], tos: int, flags: int
+) -> Tuple[Tuple[Any, ...], Attributes]:
     """The fields from fwmark to goto, and what has no field."""
     sport, dport, uid = texts.get(_SPORT_RANGE), texts.get(_DPORT_RANGE), texts.get(_UID_RANGE)
     fwmask = numbers.get(_FWMASK)
