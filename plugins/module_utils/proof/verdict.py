@@ -190,7 +190,7 @@ def _unknown(answer: Answer, seen: _Seen, dropped: int) -> Optional[str]:
     if not answer.sent:
         return f'request was not sent: {answer.detail}'
     if not seen.requests:
-        return 'request never reached the node' + (', yet it was answered' if answer.answered else '')
+        return 'request never reached the node' + (', yet it was answered: NAT on the way?' if answer.answered else '')
     if answer.answered and not seen.replies:
         return 'answered, but no reply was seen on any NIC of the node'
     return None
