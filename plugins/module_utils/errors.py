@@ -13,10 +13,10 @@ class PolicyError(Exception):
     """
 
     def __init__(self, key: str, value: object, allowed: str) -> None:
-        self.key = key
+        self.key = _one_line(key)
         self.value = value
-        self.allowed = allowed
-        super().__init__(f'{key}: {_shown(value)}: {allowed}')
+        self.allowed = _one_line(allowed)
+        super().__init__(f'{self.key}: {_shown(value)}: {self.allowed}')
 
 
 class KernelError(Exception):
@@ -30,7 +30,12 @@ class KernelError(Exception):
         super().__init__(f'{operation} {subject}: {reason}')
 
 
+def _one_line(text: str) -> str:
+    """A key may be anything a user has written as one; nothing in it may break the line."""
+    return ''.join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+
+
 def _shown(value: object, limit: int = 120) -> str:
     """A value as one short line, so that an error stays one line whatever the input was."""
-    text = repr(value) if not isinstance(value, str) else repr(str(value))
+    text = repr(str(value)) if isinstance(value, str) else repr(value)
     return text if len(text) <= limit else text[:limit] + '...'

@@ -45,7 +45,8 @@ def rule_text(item: NftRule) -> str:
 def _statement(statement: Dict[str, Any]) -> str:
     kind, body = next(iter(statement.items()))
     if kind == 'match':
-        operator = '' if body['op'] == '==' else f'{body["op"]} '
+        plain = body['op'] == '==' and '&' not in body['left']
+        operator = '' if plain else f'{body["op"]} '
         return f'{_expression(body["left"])} {operator}{_expression(body["right"])}'
     if kind == 'mangle':
         return f'{_expression(body["key"])} set {_expression(body["value"])}'

@@ -42,7 +42,8 @@ def _table(bound: Bound) -> NftTable:
         for item in bound.attachments
     )
     return NftTable(
-        chains=(*marks, base_chain('prerouting', PREROUTING, rules), base_chain('output', OUTPUT, rules)), maps=maps
+        chains=(*marks, base_chain('prerouting', PREROUTING, rules), base_chain('output', OUTPUT, rules)),
+        maps=tuple(maps.values()),
     )
 
 
