@@ -39,8 +39,7 @@ def preflight(bound: Bound, desired: Desired, host: Observed) -> List[Finding]:
         *_vips(bound, host),
         *_foreign_tables(bound, host),
         *_foreign_priorities(bound, desired, host),
-        *_foreign_rule_marks(bound, desired, host),
-        *_foreign_nft_marks(bound, desired, host),
+        *_foreign_marks(bound, desired, host),
         *_source_valid_mark(desired, host),
     ]
 
@@ -125,50 +124,72 @@ def _foreign_tables(bound: Bound, host: Observed) -> Iterator[Finding]:
 
 
 def _foreign_priorities(bound: Bound, desired: Desired, host: Observed) -> Iterator[Finding]:
+    """A priority that both have is refused; strangers elsewhere in the block are told."""
+    if not desired.rules:
+        return
     ours = {(rule.family, rule.priority) for rule in desired.rules}
-    base, end = bound.policy.priority_base, bound.policy.priority_base + bound.policy.priority_count
     for rule in host.rules:
-        if rule.protocol == PROTOCOL:
-            continue
-        if (rule.family, rule.priority) in ours:
+        if rule.protocol != PROTOCOL and (rule.family, rule.priority) in ours:
             yield _priority(REFUSED, rule, 'is taken by a rule of others')
-        elif desired.rules and base <= rule.priority < end:
-            yield _priority(WARNING, rule, f'is inside our block {base}-{end - 1}: that rule is asked between ours')
+    for item in priority_overlaps(host, bound.policy.priority_base, bound.policy.priority_count):
+        if tuple(item.subject.split()) not in {(family, str(priority)) for family, priority in ours}:
+            yield item
+
+
+def priority_overlaps(host: Observed, base: int, count: int) -> Iterator[Finding]:
+    """Rules of others inside a block of priorities."""
+    for rule in host.rules:
+        if rule.protocol != PROTOCOL and base <= rule.priority < base + count:
+            yield _priority(
+                WARNING, rule, f'is inside the block {base}-{base + count - 1}: it is asked between our rules'
+            )
 
 
 def _priority(level: str, rule: Rule, reason: str) -> Finding:
     return Finding(level, 'priority', f'{rule.family} {rule.priority}', reason, 'choose another priority_base')
 
 
-def _foreign_rule_marks(bound: Bound, desired: Desired, host: Observed) -> Iterator[Finding]:
+def _foreign_marks(bound: Bound, desired: Desired, host: Observed) -> Iterator[Finding]:
+    """A mark that is one of ours is refused; other uses of our bits are told."""
     if desired.nft is None:
         return
     mask = bound.policy.mark_mask
     marks = {item.mark: item.name for item in bound.attachments}
     for rule in host.rules:
-        if rule.protocol == PROTOCOL or rule.fwmark is None:
-            continue
-        tested = (rule.fwmask if rule.fwmask is not None else 0xFFFFFFFF) & mask
-        if tested and rule.fwmark & mask in marks:
-            yield _mark(
-                REFUSED, f'rule {rule.family} {rule.priority}', rule.fwmark, 'is the mark of', marks[rule.fwmark & mask]
-            )
-        elif tested:
-            yield _mark(
-                WARNING, f'rule {rule.family} {rule.priority}', rule.fwmark, 'tests bits of', f'mark_mask {mask:#x}'
-            )
+        if rule.protocol != PROTOCOL and _bits_tested(rule) & mask and (rule.fwmark or 0) & mask in marks:
+            reason = f'its mark {rule.fwmark:#x} is that of {marks[(rule.fwmark or 0) & mask]} in our bits {mask:#x}'
+            yield Finding(REFUSED, 'mark', f'rule {rule.family} {rule.priority}', reason, 'choose another mark_mask')
+    yield from mark_overlaps(host, mask)
 
 
-def _foreign_nft_marks(bound: Bound, desired: Desired, host: Observed) -> Iterator[Finding]:
-    if desired.nft is None:
-        return
+def mark_overlaps(host: Observed, mask: int) -> Iterator[Finding]:
+    """Rules of others that test, and nft statements of others that write, bits of a mask."""
+    for rule in host.rules:
+        if rule.protocol != PROTOCOL and _bits_tested(rule) & mask:
+            yield _mark(f'rule {rule.family} {rule.priority}', 'tests', _bits_tested(rule) & mask)
     for entry in host.foreign_nft or ():
-        item = entry.get('rule')
-        for statement in item.get('expr', ()) if item else ():
-            bits = _mark_bits_written(statement)
-            if bits & bound.policy.mark_mask:
-                where = f'nft {item["family"]} {item["table"]} {item["chain"]}'
-                yield _mark(WARNING, where, bits, 'is written over bits of', f'mark_mask {bound.policy.mark_mask:#x}')
+        item = entry.get('rule') or {}
+        written = 0
+        for statement in item.get('expr', ()):
+            written |= _mark_bits_written(statement)
+        if written & mask:
+            yield _mark(f'nft {item["family"]} {item["table"]} {item["chain"]}', 'writes', written & mask)
+
+
+def _bits_tested(rule: Rule) -> int:
+    """The mark bits a rule looks at; without a mask that is all of them (ip-rule(8))."""
+    if rule.fwmark is None:
+        return 0
+    return 0xFFFFFFFF if rule.fwmask is None else rule.fwmask
+
+
+def _mark(where: str, what: str, bits: int) -> Finding:
+    return Finding(WARNING, 'mark', where, f'{what} mark bits {bits:#x}, which are ours', 'choose another mark_mask')
+
+
+def overlaps(host: Observed, base: int, count: int, mask: int) -> List[Finding]:
+    """What of others could be in the way of any policy with these ranges."""
+    return [*priority_overlaps(host, base, count), *mark_overlaps(host, mask)]
 
 
 def _mark_bits_written(statement: Any) -> int:
@@ -190,10 +211,6 @@ def _is_mark(key: Any) -> bool:
     return isinstance(key, dict) and any(
         isinstance(key.get(kind), dict) and key[kind].get('key') == 'mark' for kind in ('meta', 'ct')
     )
-
-
-def _mark(level: str, where: str, mark: int, reason: str, whose: str) -> Finding:
-    return Finding(level, 'mark', where, f'{mark:#x} {reason} {whose}', 'choose another mark_mask')
 
 
 def _source_valid_mark(desired: Desired, host: Observed) -> Iterator[Finding]:
