@@ -44,8 +44,8 @@ options:
   token:
     description:
       - Tells captures on one host from each other. 1 to 64 letters, digits, dots, dashes and underscores.
+      - Required with O(state=stopped). With O(state=started) a random one is made if none is given.
     type: str
-    default: default
   addresses:
     description:
       - The clients' addresses, of both families. Packets from and to them are captured, and ICMP errors about those.
@@ -69,14 +69,21 @@ EXAMPLES = r"""
     addresses:
       - 10.111.223.23
       - fd00:10:111:223::23
+  register: capture
 
 - name: End the capture
   returntraffic.net.return_capture:
     state: stopped
+    token: "{{ capture.token }}"
   register: captured
 """
 
 RETURN = r"""
+token:
+  description: What the capture is stopped by.
+  returned: O(state=started)
+  type: str
+  sample: 2f6c1c0d9a5b4e37
 frames:
   description: The packets in the order seen, each a list of the fields of C(Frame) in C(module_utils/proof/frames.py).
   returned: O(state=stopped)
@@ -94,6 +101,7 @@ dropped:
   sample: 0
 """
 
+import os
 import re
 from typing import Any, Dict, List
 
@@ -109,7 +117,7 @@ from ..module_utils.proof.spec import canonical
 
 ARGUMENTS = {
     'state': {'type': 'str', 'choices': ['started', 'stopped'], 'required': True},
-    'token': {'type': 'str', 'default': 'default', 'no_log': False},
+    'token': {'type': 'str', 'no_log': False},
     'addresses': {'type': 'list', 'elements': 'str', 'default': []},
     'max_seconds': {'type': 'int', 'default': MAX_SECONDS},
 }
@@ -117,7 +125,7 @@ ARGUMENTS = {
 
 def run(options: Dict[str, Any], check_mode: bool) -> Dict[str, Any]:
     """The module's results; PolicyError on bad options, KernelError when capturing is refused."""
-    token = options['token']
+    token = options['token'] or os.urandom(8).hex()
     if not re.fullmatch(r'[A-Za-z0-9_.-]{1,64}', token):
         raise PolicyError('token', token, '1 to 64 letters, digits, dots, dashes and underscores')
     if not 1 <= options['max_seconds'] <= 3600:
@@ -127,7 +135,7 @@ def run(options: Dict[str, Any], check_mode: bool) -> Dict[str, Any]:
         return {'skipped': True, 'msg': 'nothing is captured in check mode'}
     if options['state'] == 'started':
         start(token, addresses, _links, options['max_seconds'])
-        return {}
+        return {'token': token}
     result: Dict[str, Any] = to_json(stop(token))
     return result
 
@@ -138,7 +146,9 @@ def _links() -> List[Link]:
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec=ARGUMENTS, required_if=[('state', 'stopped', ['token'])], supports_check_mode=True
+    )
     try:
         results = run(module.params, module.check_mode)
     except (PolicyError, KernelError) as problem:
