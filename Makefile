@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+VENV ?= .venv
+STRATEGY ?= connmark
+export PATH := $(abspath $(VENV))/bin:$(PATH):/usr/sbin:/sbin
+export PYTHONDONTWRITEBYTECODE =
+
+.DEFAULT_GOAL := help
+.PHONY: help bare down prepare prepare-test test lint unit netns molecule sanity bench clean
+
+help:  ## List the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+bare: prepare  ## Build the lab, show the fault, cure it (STRATEGY=connmark), prove it
+	ansible-playbook playbooks/bare.yml -e strategy=$(STRATEGY)
+
+down: prepare  ## Take the lab away
+	ansible-playbook playbooks/down.yml
+
+prepare:
+	@scripts/prepare $(VENV) requirements.txt
+
+prepare-test:
+	@scripts/prepare $(VENV) requirements-test.txt git:git openssh-server:sshd openssh-client:ssh shellcheck:shellcheck
+
+test: prepare-test lint unit netns molecule sanity  ## Everything: lint, unit, network namespaces, molecule, sanity
+
+lint: prepare-test  ## Style, types, roles, docs
+	tests/lint
+
+unit: prepare-test  ## Tests that need neither root nor a kernel
+	python -m pytest tests/unit
+
+netns: prepare-test  ## Tests with packets in network namespaces (root)
+	python -m pytest tests/netns
+
+molecule: prepare-test  ## Every molecule scenario
+	tests/scenarios
+
+sanity: prepare-test  ## ansible-test sanity on the built artifact
+	tests/sanity
+
+bench: prepare-test  ## Ratios against the floors; no pass or fail
+	python -m pytest bench -s --no-header -q -p no:cacheprovider
+
+clean:  ## Remove what make made here
+	rm -rf .venv .cache .ansible build reports
