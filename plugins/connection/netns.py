@@ -44,6 +44,8 @@ options:
     type: str
     vars:
       - name: inventory_hostname
+      # Under delegate_to the former still names the host that delegates; this one, the host that is asked.
+      - name: ansible_host
       - name: ansible_netns_host
   netns_name:
     description:
