@@ -60,12 +60,12 @@ def identity(route: Route) -> Tuple[str, int, str, int, int]:
 
 
 def canonical(route: Route) -> Route:
-    """The route as the kernel would show it: default metric and scope filled in, next hops in order.
+    """The route as the kernel would show it: default metric and scope filled in.
 
     The scope follows ip-route(8): host for local, link for what needs no gateway, else universe.
     IPv6 knows no scopes.
     """
-    hops = () if route.type in DEAD_ENDS else tuple(sorted(route.next_hops, key=_hop_order))
+    hops = () if route.type in DEAD_ENDS else route.next_hops
     metric = route.metric or (IPV6_METRIC if route.family == 'ipv6' else 0)
     return route._replace(next_hops=hops, metric=metric, scope=_scope(route))
 
@@ -77,10 +77,6 @@ def _scope(route: Route) -> int:
         return SCOPE_HOST
     through_gateway = any(hop.gateway for hop in route.next_hops) or any(kind == _NH_ID for kind, _ in route.other)
     return SCOPE_UNIVERSE if through_gateway and route.type == 'unicast' else SCOPE_LINK
-
-
-def _hop_order(hop: NextHop) -> Tuple[str, str, int]:
-    return hop.gateway or '', hop.device or '', hop.weight
 
 
 class _Indexes(Mapping[str, int]):
@@ -195,7 +191,7 @@ def decode(body: bytes, names: Mapping[int, str]) -> Optional[Route]:
 
 def _decode_hops(found: Mapping[int, bytes], flags: int, names: Mapping[int, str]) -> Tuple[NextHop, ...]:
     if _MULTIPATH in found:
-        return tuple(sorted(_decode_multipath(found[_MULTIPATH], names), key=_hop_order))
+        return tuple(_decode_multipath(found[_MULTIPATH], names))
     index = _NUMBER.unpack(found[_OIF])[0] if _OIF in found else 0
     gateway, device = _gateway(found), _device(index, names)
     return (NextHop(gateway, device, 1, bool(flags & _ONLINK)),) if gateway or device else ()
@@ -298,7 +294,7 @@ def replace_message(route: Route, indexes: Mapping[str, int] = DEVICES) -> Messa
 
 
 def delete_message(route: Route, indexes: Mapping[str, int] = DEVICES) -> Message:
-    """Deletes the route that has everything this one has: type, protocol, next hops and metric too."""
+    """Deletes the route that has everything this one has: type, protocol, metric and next hops in this order."""
     return Message(RTM_DELROUTE, 0, encode(route, indexes))
 
 
