@@ -17,7 +17,7 @@ from ansible.utils.display import Display
 from ..module_utils.proof.capture import Captured, from_json
 from ..module_utils.proof.nics import only_nics
 from ..module_utils.proof.spec import Answer
-from ..module_utils.proof.table import render, summary
+from ..module_utils.proof.table import flow_name, render, summary
 from ..module_utils.proof.verdict import FAIL, INCOMPLETE, PASS, Verdict, as_dict, judge
 
 ARGUMENTS = {
@@ -54,7 +54,8 @@ def _prove(options: Dict[str, Any], write: bool) -> Dict[str, Any]:
     if options['path'] and write:
         _write(options['path'], report)
     problem = _problem(options['expect'], verdicts)
-    outcome = {'changed': False, 'failed': problem is not None, 'msg': problem or summary(verdicts)}
+    expected = problem is None
+    outcome = {'changed': False, 'failed': not expected, 'as_expected': expected, 'msg': problem or summary(verdicts)}
     return {**report, 'table': table, **outcome}
 
 
@@ -90,7 +91,7 @@ def _problem(expect: str, verdicts: Sequence[Verdict]) -> Optional[str]:
     if not others:
         return None
     first = others[0]
-    flow = f'{first.client} to {first.vip} {first.kind} {first.path} {first.port}'
+    flow = f'{first.client} to {first.vip} {flow_name(first)}'
     wrong = f'{len(others)} of {len(verdicts)} flows are not {" or ".join(wanted)} as expected'
     return f'{wrong}: {flow}: {first.verdict}, {first.reason}'
 

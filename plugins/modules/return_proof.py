@@ -110,6 +110,10 @@ verdicts:
       returned: always
     detail: {description: What happened at the client., type: str, returned: always}
     rtt_ms: {description: Milliseconds that the flow took at the client., type: float, returned: always}
+as_expected:
+  description: Whether all verdicts are what O(expect) wants.
+  returned: when flows were fired
+  type: bool
 passed:
   description: How many flows are V(PASS).
   returned: when flows were fired

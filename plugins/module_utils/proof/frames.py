@@ -119,7 +119,6 @@ def parse(
     )  # fmt: skip
 
 
-
 def from_row(row: Sequence[Any]) -> Frame:
     """The Frame that went through JSON, which knows only lists."""
     quote = row[-1]

@@ -144,7 +144,6 @@ class _Tcp(Probe):
         whole = len(self.received) >= len(self.payload) or self.flow.expect == 'any'
         return self.expected(bytes(self.received)) if whole else None
 
-
     def send_more(self) -> None:
         """A full send buffer must not keep us from reading: the echo server may wait for just that."""
         with contextlib.suppress(BlockingIOError):

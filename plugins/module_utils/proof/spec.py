@@ -148,9 +148,17 @@ def parse_flow(key: str, given: Mapping[str, Any]) -> Flow:
     if given.get('source') is not None:
         values['source'] = canonical(f'{key}.source', given['source'])
     flow = Flow(**{'client': '', 'target': values['vip'], 'kind': '', **values})
+    _check_texts(key, flow)
     _check_choices(key, flow)
     _check_numbers(key, flow)
     return flow
+
+
+def _check_texts(key: str, flow: Flow) -> None:
+    for name in ('client', 'target', 'payload'):
+        value = getattr(flow, name)
+        if not isinstance(value, str):
+            raise PolicyError(f'{key}.{name}', value, 'a text is wanted')
 
 
 def _check_choices(key: str, flow: Flow) -> None:

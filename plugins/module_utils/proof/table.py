@@ -9,7 +9,7 @@ from typing import Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
 from .verdict import FAIL, INCOMPLETE, PASS, Verdict
 
-_HEADINGS = ('client', 'VIP', 'flow', 'request', 'reply', 'answered', 'verdict', 'why')
+_HEADINGS = ('client', 'VIP', 'flow', 'request', 'reply', 'answered', 'verdict', 'note')
 _GROUP = 2
 
 
@@ -61,17 +61,31 @@ def _rows(verdicts: Sequence[Verdict]) -> List[_Row]:
 
 
 def _cells(verdict: Verdict) -> Tuple[str, ...]:
-    kind = verdict.kind if verdict.path == 'host' else f'{verdict.kind} {verdict.path}'
     return (
         verdict.client,
         verdict.vip,
-        f'{kind} {verdict.port}' if verdict.port else kind,
+        flow_name(verdict),
         _nics(verdict.requests),
         _nics(verdict.replies),
         'yes' if verdict.answered else 'no',
         verdict.verdict,
-        '' if verdict.passed else verdict.reason,
+        _note(verdict),
     )
+
+
+def flow_name(verdict: Verdict) -> str:
+    """Such as 'icmp', 'tcp 8080', 'udp dnat 9080'."""
+    parts = [verdict.kind, '' if verdict.path == 'host' else verdict.path, str(verdict.port or '')]
+    return ' '.join(part for part in parts if part)
+
+
+def _note(verdict: Verdict) -> str:
+    """What a pmtu flow met belongs to its success: the kernel knows a path for ten minutes, then needs none."""
+    if not verdict.passed:
+        return verdict.reason
+    if verdict.kind != 'pmtu':
+        return ''
+    return 'a packet too big was told' if verdict.ptb else 'no packet was too big'
 
 
 def _flow(row: _Row) -> str:
