@@ -66,7 +66,8 @@ class NextHop(NamedTuple):
 class Route(NamedTuple):
     """One route (ip-route(8)). The default route's destination is '0.0.0.0/0' or '::/0'.
 
-    `metric` is the kernel's: 1024 for an IPv6 route that was given none.
+    `metric` is the kernel's: 1024 for an IPv6 route that was given none. `from_` is the
+    source prefix of a source-specific IPv6 route.
     """
 
     family: str
@@ -81,6 +82,7 @@ class Route(NamedTuple):
     tos: int = 0
     protocol: int = PROTOCOL
     other: Attributes = ()
+    from_: Optional[str] = None
 
 
 class Link(NamedTuple):

@@ -11,10 +11,8 @@ from __future__ import annotations
 from typing import Callable, Dict, Iterable, List, NamedTuple, Sequence, Set, Tuple
 
 from .errors import PolicyError
-from .kernel.routes import identity
+from .kernel.routes import Identity, identity
 from .objects import NextHop, Route, Rule
-
-Identity = Tuple[str, int, str, int, int]
 
 
 class RulePlan(NamedTuple):

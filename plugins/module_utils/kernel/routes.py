@@ -39,12 +39,15 @@ DEAD_ENDS = frozenset(('blackhole', 'unreachable', 'prohibit', 'throw'))
 IPV6_METRIC = 1024
 SCOPE_UNIVERSE, SCOPE_LINK, SCOPE_HOST = 0, 253, 254
 
-_DST, _OIF, _GATEWAY, _PRIORITY, _PREFSRC, _METRICS, _MULTIPATH = 1, 4, 5, 6, 7, 8, 9
+_DST, _SRC, _OIF, _GATEWAY, _PRIORITY, _PREFSRC, _METRICS, _MULTIPATH = 1, 2, 4, 5, 6, 7, 8, 9
 _CACHEINFO, _TABLE, _VIA, _PREF, _NH_ID = 12, 15, 18, 20, 30
 _METRIC_MTU = 2
 _ONLINK = 0x4
 _CLONED = 0x200
-_NEEDS_LOOKUP = frozenset((_DST, _OIF, _GATEWAY, _PRIORITY, _PREFSRC, _METRICS, _MULTIPATH, _CACHEINFO, _TABLE, _VIA))
+#: Attributes that have a field, or that say nothing about the route itself.
+_FIELDS = frozenset(
+    (_DST, _SRC, _OIF, _GATEWAY, _PRIORITY, _PREFSRC, _METRICS, _MULTIPATH, _CACHEINFO, _TABLE, _VIA)
+)
 #: RTA_PREF of a route that prefers nothing (medium).
 _NO_PREFERENCE = (_PREF, b'\0')
 
@@ -54,9 +57,13 @@ _HOP = struct.Struct('=HBBi')
 _NUMBER = struct.Struct('=I')
 
 
-def identity(route: Route) -> Tuple[str, int, str, int, int]:
-    """What the kernel keeps apart: family, table, destination, tos, metric. One route each, unless appended."""
-    return route.family, route.table, route.destination, route.tos, route.metric
+#: What the kernel keeps routes apart by: family, table, destination, source prefix, tos, metric.
+Identity = Tuple[str, int, str, str, int, int]
+
+
+def identity(route: Route) -> Identity:
+    """The kernel has one route of an identity, unless others were appended."""
+    return route.family, route.table, route.destination, route.from_ or '', route.tos, route.metric
 
 
 def canonical(route: Route) -> Route:
@@ -104,14 +111,17 @@ def encode(route: Route, indexes: Mapping[str, int] = DEVICES) -> bytes:
     `indexes` are the devices' by name, by default those of this host. KernelError names a device that is not there.
     """
     packed, bits = pack_prefix(route.destination)
+    source, source_bits = pack_prefix(route.from_) if route.from_ else (b'', 0)
     hops = () if any(kind == _NH_ID for kind, _payload in route.other) else route.next_hops
     flags = _ONLINK if len(hops) == 1 and hops[0].onlink else 0
     table = route.table if route.table < 256 else 0
     family, kind = FAMILY_NUMBERS[route.family], TYPES[route.type]
-    head = _HEADER.pack(family, bits, 0, route.tos, table, route.protocol, route.scope, kind, flags)
+    head = _HEADER.pack(family, bits, source_bits, route.tos, table, route.protocol, route.scope, kind, flags)
     parts = [head, attribute(_TABLE, _NUMBER.pack(route.table))]
     if bits:
         parts.append(attribute(_DST, packed))
+    if source:
+        parts.append(attribute(_SRC, source))
     if route.metric:
         parts.append(attribute(_PRIORITY, _NUMBER.pack(route.metric)))
     if route.source:
@@ -164,7 +174,7 @@ def decode(body: bytes, names: Mapping[int, str]) -> Optional[Route]:
     `names` are the devices' by index. KernelError when the bytes are no route.
     """
     try:
-        family_number, bits, _from, tos, table, protocol, scope, kind, flags = _HEADER.unpack_from(body)
+        family_number, bits, source_bits, tos, table, protocol, scope, kind, flags = _HEADER.unpack_from(body)
         if flags & _CLONED:
             return None
         found = dict(each_attribute(body, _HEADER_SIZE))
@@ -184,6 +194,7 @@ def decode(body: bytes, names: Mapping[int, str]) -> Optional[Route]:
             tos,
             protocol,
             other,
+            f'{unpack_address(found[_SRC])}/{source_bits}' if _SRC in found else None,
         )
     except (struct.error, KeyError, ValueError, OSError) as error:
         raise KernelError('parse', 'route', f'{body.hex()}: {error!r}') from error
@@ -221,7 +232,7 @@ def _device(index: int, names: Mapping[int, str]) -> Optional[str]:
 
 def _decode_other(found: Mapping[int, bytes]) -> Tuple[Optional[int], Attributes]:
     """The MTU, and all attributes and metrics that have no field."""
-    other = [item for item in found.items() if item[0] not in _NEEDS_LOOKUP and item != _NO_PREFERENCE]
+    other = [item for item in found.items() if item[0] not in _FIELDS and item != _NO_PREFERENCE]
     if _METRICS not in found:
         return None, tuple(sorted(other))
     metrics = dict(each_attribute(found[_METRICS]))
