@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import stat
 from typing import Callable, Iterator, List, Tuple
@@ -141,7 +142,12 @@ def _share_directory() -> None:
         pass
     except OSError as error:
         raise KernelError('create', DIRECTORY, error.strerror or '', error.errno or 0) from error
-    if os.path.ismount(DIRECTORY):
-        return
-    mount(DIRECTORY, DIRECTORY, flags=MS_BIND | MS_REC)
-    mount('', DIRECTORY, flags=MS_SHARED | MS_REC)
+    # Sharing is the probe: it fails on what is no mount point. os.path.ismount cannot see a directory that is bound
+    # to itself, and binding it once more doubles every mount below it.
+    try:
+        mount('', DIRECTORY, flags=MS_SHARED | MS_REC)
+    except KernelError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        mount(DIRECTORY, DIRECTORY, flags=MS_BIND | MS_REC)
+        mount('', DIRECTORY, flags=MS_SHARED | MS_REC)
