@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Mapping, Sequence, Tuple
 from . import values
 from .errors import PolicyError
 from .kernel.prefixes import DEFAULTS, family_of
-from .kernel.routes import DEAD_ENDS, canonical, identity
+from .kernel.routes import DEAD_ENDS, advertised_mss, canonical, identity
 from .list_spec import (
     Context,
     Parser,
@@ -29,9 +29,11 @@ HIGHEST_METRIC = 0xFFFFFFFF
 LEAST_MTU = {'ipv4': 68, 'ipv6': 1280}
 HIGHEST_MTU = 65520
 HIGHEST_WEIGHT = 256
+#: What the kernel caps the advertised segment size at (ip_metrics_convert).
+HIGHEST_ADVMSS = 65495
 _MAIN = 254
 #: Keys that describe where a route leads, which a dead end does not.
-_WAYS = ('gateway', 'device', 'next_hops', 'source', 'mtu', 'onlink')
+_WAYS = ('gateway', 'device', 'next_hops', 'source', 'mtu', 'advmss', 'onlink')
 
 Placed = Tuple[int, Route]
 
@@ -89,6 +91,7 @@ def _route(found: Mapping[str, Any], family: str, kind: str, hops: Tuple[NextHop
         found.get('source'),
         mtu=found.get('mtu'),
         protocol=context.protocol,
+        other=advertised_mss(found['advmss']) if 'advmss' in found else (),
     )
     return canonical(route)
 
@@ -184,6 +187,7 @@ _PARSERS: Dict[str, Parser] = {
     'metric': _parse_metric,
     'source': values.address,
     'mtu': lambda key, value: values.integer(key, value, LEAST_MTU['ipv4'], HIGHEST_MTU),
+    'advmss': lambda key, value: values.integer(key, value, 1, HIGHEST_ADVMSS),
     'type': lambda key, value: values.choice(key, value, TYPE_CHOICES),
     'onlink': values.boolean,
     'next_hops': _parse_hops,

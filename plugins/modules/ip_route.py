@@ -75,6 +75,11 @@ options:
       mtu:
         description: Path MTU of the route in bytes, up to V(65520), from V(68) for IPv4 and from V(1280) for IPv6.
         type: int
+      advmss:
+        description:
+          - TCP segment size in bytes that connections by this route advertise, from V(1) to V(65495).
+          - Without it the kernel takes it from the MTU.
+        type: int
       type:
         description: Kind of route. V(blackhole), V(unreachable), V(prohibit) and V(throw) lead nowhere.
         type: str

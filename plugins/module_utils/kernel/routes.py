@@ -41,7 +41,7 @@ SCOPE_UNIVERSE, SCOPE_LINK, SCOPE_HOST = 0, 253, 254
 
 _DST, _SRC, _OIF, _GATEWAY, _PRIORITY, _PREFSRC, _METRICS, _MULTIPATH = 1, 2, 4, 5, 6, 7, 8, 9
 _CACHEINFO, _TABLE, _VIA, _PREF, _NH_ID = 12, 15, 18, 20, 30
-_METRIC_MTU = 2
+_METRIC_MTU, _METRIC_ADVMSS = 2, 8
 _ONLINK = 0x4
 _CLONED = 0x200
 #: Attributes that have a field, or that say nothing about the route itself.
@@ -103,6 +103,11 @@ class _Indexes(Mapping[str, int]):
 
 
 DEVICES: Mapping[str, int] = _Indexes()
+
+
+def advertised_mss(value: int) -> Attributes:
+    """The attribute that makes a route's TCP connections advertise this segment size, in bytes (RTAX_ADVMSS)."""
+    return ((_METRICS, attribute(_METRIC_ADVMSS, _NUMBER.pack(value))),)
 
 
 def encode(route: Route, indexes: Mapping[str, int] = DEVICES) -> bytes:

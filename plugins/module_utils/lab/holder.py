@@ -47,10 +47,13 @@ def probe() -> None:
 
 def enter(holder: Holder) -> None:
     """The calling process becomes root in the lab and sees its /run/netns. There is no way back."""
-    mounts = os.open(holder.namespace('mnt'), os.O_RDONLY | os.O_CLOEXEC)
-    namespace.enter(holder.namespace('user'), namespace.CLONE_NEWUSER)
-    namespace.enter(f'/proc/self/fd/{mounts}', namespace.CLONE_NEWNS)
-    os.close(mounts)
+    paths = ((namespace.CLONE_NEWUSER, 'user'), (namespace.CLONE_NEWNET, 'net'), (namespace.CLONE_NEWNS, 'mnt'))
+    # All are opened before any is entered: in the new mount namespace /proc may show something else.
+    # The network namespace too, for only one of this user namespace's can be returned to later.
+    opened = [(os.open(holder.namespace(name), os.O_RDONLY | os.O_CLOEXEC), kind) for kind, name in paths]
+    for descriptor, kind in opened:
+        namespace.enter(f'/proc/self/fd/{descriptor}', kind)
+        os.close(descriptor)
 
 
 def stop(holder: Holder, lab: str) -> None:
