@@ -39,12 +39,16 @@ def send_changes(
 
     `message` encodes a change, `text` shows an object to a person. Raises KernelError with the
     object that was refused and the kernel's own words, and with what could not be taken back.
+    Nothing is deleted before all that stands ahead of the first deletion has been taken.
     """
-    outcomes = netlink.send([message(change) for change in changes], stop=True)
-    for change, outcome in zip(changes, outcomes):
-        if outcome is not None:
-            done = [made for made, refusal in zip(changes, outcomes) if refusal is None]
-            raise _refused(change, outcome, _take_back(netlink, done, message, text), text)
+    made: List[Change] = []
+    deletion = next((place for place, change in enumerate(changes) if change.operation == DELETE), len(changes))
+    for phase in (changes[:deletion], changes[deletion:]):
+        outcomes = netlink.send([message(change) for change in phase], stop=True)
+        made += [change for change, refusal in zip(phase, outcomes) if refusal is None]
+        for change, refusal in zip(phase, outcomes):
+            if refusal is not None:
+                raise _refused(change, refusal, _take_back(netlink, made, message, text), text)
 
 
 def _take_back(
