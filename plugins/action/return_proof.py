@@ -98,8 +98,10 @@ def _problem(expect: str, verdicts: Sequence[Verdict]) -> Optional[str]:
 
 def _write(path: str, report: Dict[str, Any]) -> None:
     """All at once: whoever reads the path sees the old report or the new one."""
+    folder = os.path.dirname(os.path.abspath(path))
     try:
-        descriptor, unfinished = tempfile.mkstemp(dir=os.path.dirname(os.path.abspath(path)), prefix='.proof-')
+        os.makedirs(folder, exist_ok=True)
+        descriptor, unfinished = tempfile.mkstemp(dir=folder, prefix='.proof-')
         try:
             with os.fdopen(descriptor, 'w', encoding='utf-8') as stream:
                 json.dump(report, stream, indent=2)

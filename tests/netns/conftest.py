@@ -5,10 +5,36 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Iterator
 
 import pytest
 from namespaces import Namespace
+
+
+_MATRIX: Counter = Counter()
+
+
+@pytest.fixture(scope='session')
+def matrix() -> Counter:
+    """How many cells of the matrix came out how; told at the end of the run."""
+    return _MATRIX
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line of the matrix, and what was refused why."""
+    if not _MATRIX:
+        return
+    refused = {key: count for key, count in _MATRIX.items() if key.startswith('refused: ')}
+    skipped = len(terminalreporter.stats.get('skipped', []))
+    cells = _MATRIX['passed'] + sum(refused.values())
+    terminalreporter.write_line('')
+    terminalreporter.write_line(
+        f'matrix: {cells} cells: {_MATRIX["passed"]} passed, {sum(refused.values())} refused with reason, {skipped} skipped; '
+        f'negative control: {_MATRIX["control"]} cells, none passed'
+    )
+    for reason, count in refused.items():
+        terminalreporter.write_line(f'  {count} {reason}')
 
 
 @pytest.fixture

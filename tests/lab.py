@@ -1,0 +1,131 @@
+# Copyright: returntraffic contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A whole lab for tests: built and taken away by the project's own playbooks, its data read from its inventory."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Dict, List, Optional, Type
+
+from ansible_collections.returntraffic.net.plugins.module_utils.proof.spec import Flow, expand
+from modules import run_module
+from namespaces import Namespace
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+
+#: Everything that a policy could have touched, read with the distribution's tools and not with ours.
+STATE = (
+    ('ip', '-j', '-4', 'rule'),
+    ('ip', '-j', '-6', 'rule'),
+    ('ip', '-j', '-4', 'route', 'show', 'table', 'all'),
+    ('ip', '-j', '-6', 'route', 'show', 'table', 'all'),
+    ('nft', '-j', 'list', 'ruleset'),
+    ('sh', '-c', 'grep -r . /proc/sys/net/ipv4/conf/*/rp_filter /proc/sys/net/ipv4/conf/*/src_valid_mark'),
+    (
+        'sysctl',
+        'net.ipv4.ip_forward',
+        'net.ipv4.fwmark_reflect',
+        'net.ipv4.tcp_fwmark_accept',
+        'net.ipv6.fwmark_reflect',
+    ),
+)
+
+
+def ansible(*words: str, inventory: Path = ROOT / 'inventory/bare') -> str:
+    """Standard output of an Ansible command run from the project's root; AssertionError when it fails."""
+    done = ansible_process(*words, inventory=inventory)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def ansible_process(*words: str, inventory: Path = ROOT / 'inventory/bare') -> subprocess.CompletedProcess[str]:
+    """The finished process of an Ansible command, whatever became of it."""
+    return subprocess.run(
+        [str(BIN / words[0]), '-i', str(inventory), *words[1:]],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, 'ANSIBLE_NOCOLOR': '1', 'ANSIBLE_CONFIG': str(ROOT / 'ansible.cfg')},
+    )
+
+
+class Lab:
+    """One lab under a name of its own, up between `with` and its end."""
+
+    def __init__(self, inventory: Path = ROOT / 'inventory/bare', **variables: Any) -> None:
+        self.name = f'rt{os.getpid()}{inventory.name[:4]}'
+        self.inventory = inventory
+        self.variables = {'lab_name': self.name, **variables}
+
+    def __enter__(self) -> Lab:
+        self.play('lab.yml')
+        self.data = self._variables()
+        return self
+
+    def __exit__(
+        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        self.play('down.yml')
+
+    def play(self, playbook: str, *words: str, **variables: Any) -> str:
+        """Run a playbook of the project on this lab."""
+        extra = json.dumps({**self.variables, **variables})
+        return ansible('ansible-playbook', f'playbooks/{playbook}', '-e', extra, *words, inventory=self.inventory)
+
+    def _variables(self) -> Dict[str, Any]:
+        """What the inventory says of the node, templates resolved."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / 'variables.json'
+            extra = json.dumps({**self.variables, 'variables_path': str(path)})
+            ansible('ansible-playbook', 'tests/hostvars.yml', '-e', extra, inventory=self.inventory)
+            found: Dict[str, Any] = json.loads(path.read_text())
+        return found
+
+    def host(self, name: str) -> Namespace:
+        """The namespace of a lab host."""
+        return Namespace(f'{self.name}-{name}')
+
+    @property
+    def node(self) -> Namespace:
+        """The namespace of the host whose replies matter."""
+        return self.host('node')
+
+    def intent(self, strategy: str, **changes: Any) -> Dict[str, Any]:
+        """The policy of the lab's inventory, with another strategy."""
+        names = ('networks', 'services', 'exclude')
+        return {'strategy': strategy, **{name: self.data[f'node_{name}'] for name in names}, **changes}
+
+    def apply(self, strategy: str, **changes: Any) -> Dict[str, Any]:
+        """Give the node a policy; AssertionError with the module's message when it is refused."""
+        answer = run_module(self.node, 'return_policy', **self.intent(strategy, **changes))
+        assert not answer.get('failed'), answer['msg']
+        return answer
+
+    def absent(self) -> Dict[str, Any]:
+        """Take the node's policy away."""
+        return run_module(self.node, 'return_policy', state='absent')
+
+    def flows(self, *targets: str) -> List[Flow]:
+        """The flows of proof_targets_<name> of the inventory, of all clients."""
+        wanted = [target for name in targets for target in self.data[f'proof_targets_{name}']]
+        return [flow for client in self.data['proof_clients'] for flow in expand(client['name'], wanted)]
+
+    @property
+    def clients(self) -> Dict[str, Namespace]:
+        """The namespaces of the clients that the proof knows."""
+        return {client['name']: self.host(client['name']) for client in self.data['proof_clients']}
+
+
+def state_of(namespace: Namespace) -> List[str]:
+    """The state of a host as text; two equal lists are two equal hosts."""
+    return [namespace.run(*command) for command in STATE]
