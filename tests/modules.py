@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 from namespaces import Namespace
 
@@ -24,11 +24,20 @@ runpy.run_module('ansible_collections.returntraffic.net.plugins.modules.' + sys.
 """
 
 
+def module_command(name: str) -> List[str]:
+    """The process that is a module of ours; it takes `module_arguments` on stdin."""
+    return ['env', f'PYTHONPATH={_COLLECTIONS}', sys.executable, '-c', _START, name]
+
+
+def module_arguments(check: bool = False, diff: bool = True, **options: Any) -> str:
+    """What Ansible would send to a module."""
+    internals = {'_ansible_check_mode': check, '_ansible_diff': diff, '_ansible_remote_tmp': '/tmp'}
+    return json.dumps({'ANSIBLE_MODULE_ARGS': {**options, **internals}})
+
+
 def run_module(namespace: Namespace, name: str, check: bool = False, **options: Any) -> Dict[str, Any]:
     """The module's answer; `failed` is in it when it failed. A traceback is an AssertionError."""
-    internals = {'_ansible_check_mode': check, '_ansible_diff': True, '_ansible_remote_tmp': '/tmp'}
-    text = json.dumps({'ANSIBLE_MODULE_ARGS': {**options, **internals}})
-    done = namespace.process('env', f'PYTHONPATH={_COLLECTIONS}', sys.executable, '-c', _START, name, stdin=text)
+    done = namespace.process(*module_command(name), stdin=module_arguments(check, **options))
     assert 'Traceback' not in done.stdout + done.stderr, done.stdout + done.stderr
     answer: Dict[str, Any] = json.loads(done.stdout)
     assert (done.returncode != 0) == bool(answer.get('failed')), (done.returncode, answer)
