@@ -111,6 +111,15 @@ class Lab:
         assert not answer.get('failed'), answer['msg']
         return answer
 
+    def forget_path_mtu(self) -> None:
+        """Let node and pods learn the paths' MTU anew: the kernel keeps it for ten minutes, in routes that outlive us."""
+        for name in ('node', 'pod1', 'pod2'):
+            host = self.host(name)
+            host.run('ip', '-4', 'route', 'flush', 'cache')
+            for line in host.run('ip', '-6', 'route', 'show', 'default').splitlines():
+                # What IPv6 has learned hangs on the route; a new one in its place has learned nothing.
+                host.run('ip', '-6', 'route', 'replace', *line.split(' pref ')[0].split())
+
     def absent(self) -> Dict[str, Any]:
         """Take the node's policy away."""
         return run_module(self.node, 'return_policy', state='absent')

@@ -66,6 +66,7 @@ def relation_of(lab: Lab, item: Verdict) -> str:
 def run_cells(lab: Lab, prefix: Cell, *relations: str) -> Dict[Cell, List[Verdict]]:
     """One proof, its verdicts by cell."""
     cells: Dict[Cell, List[Verdict]] = {}
+    lab.forget_path_mtu()
     verdicts = prove(lab.node, lab.clients, lab.flows(*relations))
     for relation in relations:
         found = [item for item in verdicts if relation_of(lab, item) == relation]
