@@ -140,7 +140,7 @@ def kernel_packages(show: Callable[[str], Dict[str, str]]) -> List[Package]:
 def kernel_needs(depends: str) -> List[str]:
     """Names in a Depends field that are parts of the kernel."""
     names = (relation.split()[0] for relation in re.split(r'[,|]', depends) if relation.strip())
-    return [name for name in names if re.fullmatch(r'linux-(?:image|binary|modules)-\S+', name)]
+    return [name for name in names if re.fullmatch(r'linux-(?:base|image|binary|modules)-\S+', name)]
 
 
 def fields(stanza: str) -> Dict[str, str]:

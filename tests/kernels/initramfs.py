@@ -15,7 +15,7 @@ import stat
 from pathlib import Path
 from typing import Dict, List, NamedTuple
 
-from .catalogue import BOOT_MODULES
+from .catalogue import BOOT_MODULES, JOB_MODULES
 from .modules import load_order, module_name, parse_builtin, parse_dependencies
 
 INIT = Path(__file__).parent / 'init.sh'
@@ -70,9 +70,13 @@ def module_bytes(path: Path) -> bytes:
 
 
 def boot_modules(modules: Path) -> List[Path]:
-    """Files of the modules that the initramfs inserts, in order. ``modules`` is the kernel's lib/modules/RELEASE."""
+    """Files of the modules that the initramfs inserts, in order. ``modules`` is the kernel's lib/modules/RELEASE.
+
+    HarnessError when the kernel lacks one of these or of those that init.sh loads later.
+    """
     dependencies = parse_dependencies((modules / 'modules.dep').read_text())
     builtin = parse_builtin((modules / 'modules.builtin').read_text())
+    load_order(JOB_MODULES, dependencies, builtin)
     return [modules / path for path in load_order(BOOT_MODULES, dependencies, builtin)]
 
 

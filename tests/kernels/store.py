@@ -23,6 +23,7 @@ from typing import Callable, Iterator, List, NamedTuple, Sequence
 
 from . import debian, initramfs
 from .catalogue import Kernel
+from .errors import HarnessError
 from .tools import Tools
 
 Say = Callable[[str], None]
@@ -122,8 +123,10 @@ def arrange(tree: Path, tools: Tools) -> Path:
     modules = (top / 'lib' / 'modules').rename(kept / 'lib' / 'modules')
     release = next(modules.iterdir()).name
     places = (tree / 'boot' / f'vmlinuz-{release}', modules / release / 'vmlinuz')  # the second one from 7.x on
-    image = next(file for file in places if file.exists())
-    shutil.copyfile(str(image), str(kept / 'vmlinuz'))
+    images = [file for file in places if file.exists()]
+    if not images or not (modules / release / 'modules.builtin').exists():
+        raise HarnessError(f'the packages of {release} hold no kernel image or no modules.builtin')
+    shutil.copyfile(str(images[0]), str(kept / 'vmlinuz'))
     debian.run([tools.depmod, '-b', str(kept), release])
     return kept
 

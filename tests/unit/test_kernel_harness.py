@@ -212,15 +212,16 @@ def stanza(name: str, depends: str = '') -> str:
 
 def test_the_parts_of_a_kernel_are_followed() -> None:
     archive: Dict[str, str] = {
-        'linux-image-amd64': 'linux-base-amd64 (= 7.3-1), linux-image-7.3-amd64 (= 7.3-1), linux-modules-amd64',
+        'linux-image-amd64': 'linux-base (>= 4), linux-base-7.3-amd64, linux-image-7.3-amd64, linux-modules-amd64',
         'linux-image-7.3-amd64': 'dracut | linux-initramfs-tool, linux-binary-7.3-amd64, linux-modules-7.3-amd64',
         'linux-modules-amd64': 'linux-modules-7.3-amd64 (= 7.3-1)',
+        'linux-base-7.3-amd64': '',
         'linux-binary-7.3-amd64': '',
         'linux-modules-7.3-amd64': 'kmod',
     }
     packages = debian.kernel_packages(lambda name: debian.fields(stanza(name, archive[name])))
     assert [package.name for package in packages] == sorted(archive)
-    assert packages[0] == debian.Package('linux-binary-7.3-amd64', '7.3-1', 'linux-binary-7.3-amd64', 5)
+    assert packages[0] == debian.Package('linux-base-7.3-amd64', '7.3-1', 'linux-base-7.3-amd64', 5)
     assert store.folder_name(packages).startswith('7.3-1-')
     assert store.folder_name(packages) != store.folder_name(packages[1:])
 
