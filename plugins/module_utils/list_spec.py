@@ -27,6 +27,10 @@ TAKEN_PROTOCOLS = frozenset((*range(19), 42, 84, 99, *range(186, 199))) - {PROTO
 FAMILY_CHOICES = ('ipv4', 'ipv6', 'both')
 
 
+#: How many entries of a list a module echoes in its result.
+ECHOED = 100
+
+
 class Context(NamedTuple):
     """What holds for all entries of a list."""
 
@@ -49,7 +53,8 @@ def parse_list(
     parsed: List[Tuple[int, _Parsed]] = []
     for place, item in enumerate(items):
         try:
-            parsed += [(place, one) for one in parse(item)]
+            for one in parse(item):
+                parsed.append((place, one))
         except PolicyError as error:
             key = f'{name}[{place}].{error.key}' if error.key else f'{name}[{place}]'
             raise PolicyError(key, error.value, error.allowed) from None
@@ -154,3 +159,11 @@ def parse_tables(name: str, items: Any, tables: Mapping[str, int]) -> Optional[L
     if items is None:
         return None
     return [table_id(f'{name}[{place}]', item, tables) for place, item in enumerate(values.sequence(name, items))]
+
+
+def short_invocation(options: Mapping[str, Any], name: str) -> Dict[str, Any]:
+    """What a module says it was called with; a long list is cut, because Ansible scans all of it for secrets."""
+    echoed = dict(options)
+    if len(options[name]) > ECHOED:
+        echoed[name] = [*options[name][:ECHOED], f'and {len(options[name]) - ECHOED} more']
+    return {'module_args': echoed}

@@ -48,7 +48,10 @@ IP_PROTOCOLS = {
 }
 #: Fields that say nothing about others; a rule with a table and only these needs no further look.
 _INDEPENDENT = frozenset(('priority', 'from_', 'to', 'iif', 'oif', 'invert', 'table'))
+#: Prefixes that select all packets, which is to say nothing.
 _EVERYTHING = ('0.0.0.0/0', '::/0')
+#: Keys that Python does not take for a name.
+_FIELD_NAMES = {'from': 'from_'}
 
 
 def parse_rules(name: str, items: Any, context: Context) -> List[Rule]:
@@ -70,14 +73,10 @@ def parse_rule(item: Any, context: Context, parsers: Mapping[str, Parser]) -> Tu
         raise PolicyError('priority', None, f'is required: 0 to {HIGHEST_PRIORITY}')
     addresses = [(key, found[key]) for key in ('from', 'to') if key in found]
     family = one_family(found.pop('family', None), addresses, context.family)
-    for key, address in addresses:
-        if address in _EVERYTHING:
-            del found[key]
-    # Keywords cannot be named like the statement `from`.
-    fields = {'from_' if key == 'from' else key: value for key, value in found.items()}
+    fields = {_FIELD_NAMES.get(key, key): value for key, value in found.items() if value not in _EVERYTHING}
     if 'table' not in fields or not _INDEPENDENT.issuperset(fields):
         fields = _related(fields, family)
-    return tuple(Rule(one, protocol=context.protocol, **fields) for one in families(family))
+    return tuple([Rule(one, protocol=context.protocol, **fields) for one in families(family)])
 
 
 def _related(fields: Dict[str, Any], family: str) -> Dict[str, Any]:

@@ -63,8 +63,8 @@ def route_text(route: Route) -> str:
     destination = 'default' if route.destination in ('0.0.0.0/0', '::/0') else route.destination
     single = len(route.next_hops) == 1
     hops = ''.join(_hop(hop) if single else f' nexthop{_hop(hop)} weight {hop.weight}' for hop in route.next_hops)
-    values = (('from', route.from_), ('metric', route.metric), ('src', route.source), ('mtu', route.mtu), ('tos', route.tos))
-    few = ''.join(f' {name} {value}' for name, value in values if value)
+    named = ('from', route.from_), ('metric', route.metric), ('src', route.source), ('mtu', route.mtu), ('tos', route.tos)
+    few = ''.join(f' {name} {value}' for name, value in named if value)
     scope = _SCOPES.get(route.scope, f' scope {route.scope}')
     head = f'{route.family} table {route.table}: {kind}{destination}{hops}{few}{scope}'
     return f'{head} protocol {route.protocol}{_other(route.other)}'

@@ -202,11 +202,13 @@ removed:
   sample: []
 """
 
+import gc
 from typing import Any, Dict
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.errors import KernelError, PolicyError
+from ..module_utils.list_spec import short_invocation
 from ..module_utils.rule_list import ensure_rules
 
 #: Entries of `rules` have no options here: parse_rules checks ten thousand of them while Ansible checks a hundred.
@@ -222,12 +224,13 @@ _ARGUMENTS: Dict[str, Dict[str, Any]] = {
 
 
 def main() -> None:
+    gc.disable()  # the process lives for one call; with ten thousand entries collections are a quarter of its time
     module = AnsibleModule(argument_spec=_ARGUMENTS, supports_check_mode=True)
     try:
         result = ensure_rules(module.params, module.check_mode, module._diff)
     except (PolicyError, KernelError) as error:
         module.fail_json(msg=str(error))
-    module.exit_json(**result)
+    module.exit_json(**result, invocation=short_invocation(module.params, 'rules'))
 
 
 if __name__ == '__main__':
