@@ -53,15 +53,23 @@ def stop(token: str) -> Captured:
             reason = 'no such capture is running here: it was not started, or it ended after its max_seconds'
             raise PolicyError('token', token, reason) from problem
         _check_peer(connection, token)
-        with connection.makefile('rb') as stream:
-            return _captured(token, stream.read())
+        return _captured(token, _read_all(connection))
+
+
+def _read_all(connection: socket.socket) -> bytes:
+    """What came before the other side ended, in whatever way."""
+    parts: List[bytes] = []
+    with contextlib.suppress(ConnectionResetError):
+        while not parts or parts[-1]:
+            parts.append(connection.recv(1 << 20))
+    return b''.join(parts)
 
 
 def _captured(token: str, answer: bytes) -> Captured:
     try:
         return from_json(json.loads(answer))
     except (ValueError, KeyError, TypeError) as problem:
-        raise KernelError('stop', f'capture {token}', 'it died before it could answer') from problem
+        raise KernelError('stop', f'capture {token}', 'it gave no answer: it died, or belongs to another user') from problem
 
 
 def _address(token: str) -> str:
@@ -112,6 +120,8 @@ def _serve(listener: socket.socket, capture: Capture, links: _Links, deadline: f
         if listener.fileno() in ready:
             with _accept(listener) as connection:
                 if connection is not None:
+                    # First, so that nobody reaches a capture that has given its answer away.
+                    listener.close()
                     answer = json.dumps(to_json(capture.captured(list(links()))))
                     connection.sendall(answer.encode())
                     return
