@@ -153,6 +153,12 @@ rootless:
   returned: success
   type: bool
   sample: false
+hosts:
+  description: The hosts that can be entered after the call. In check mode, those that can be now.
+  returned: success
+  type: list
+  elements: str
+  sample: [client1, node]
 namespaces:
   description: Names of the lab's namespaces after the call (in check mode, as they are).
   returned: success
@@ -169,7 +175,7 @@ changes:
 
 import json
 import os
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, Iterable, Mapping, Optional, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -201,6 +207,7 @@ _ARGUMENTS = {
 }
 
 Result = Dict[str, Any]
+State = Mapping[str, Any]
 
 
 def main() -> None:
@@ -224,21 +231,18 @@ def _run(params: Mapping[str, Any], check: bool) -> Result:
         result = _present_rootless(topology, check) if rootless else _present(topology, check)
     else:
         result = _absent_rootless(lab, check) if rootless else _absent(lab, check)
-    return {**result, 'rootless': rootless}
+    names = sorted(naming.namespace(lab, host) for host in result['hosts'])
+    hosts = sorted(host for host in result['hosts'] if host != naming.SWITCH)
+    return {**result, 'rootless': rootless, 'namespaces': names, 'hosts': hosts, 'up': bool(hosts)}
 
 
 def _present_rootless(topology: Topology, check: bool) -> Result:
     found = records.find(topology.name, os.getuid(), os.environ)
     if found is None and check:
         holder.probe()
-        return _predicted(topology)
+        return _result(plan_lab(topology, {}).changes, {}, _wanted(topology), ())
     holder.enter(found or holder.start(topology.name))
     return _present(topology, check)
-
-
-def _predicted(topology: Topology) -> Result:
-    """What making the whole lab would do."""
-    return _result(plan_lab(topology, {}).changes, {}, _wanted(topology), [])
 
 
 def _present(topology: Topology, check: bool) -> Result:
@@ -248,50 +252,51 @@ def _present(topology: Topology, check: bool) -> Result:
     before = _shown(seen)
     if changes and not check:
         seen = build.build(topology, ip, seen)
-    return _result(changes, before, _wanted(topology), [naming.namespace(topology.name, host) for host in seen])
+    return _result(changes, before, _wanted(topology), seen)
 
 
 def _absent(lab: str, check: bool) -> Result:
     ip = Iproute()
     seen = observe.observe(lab, ip, {})
-    names = sorted(naming.namespace(lab, host) for host in seen)
-    if names and not check:
+    if seen and not check:
         build.remove_lab(lab, ip)
-    return _result([f'remove namespace {name}' for name in names], _shown(seen), {}, names if check else [])
+    changes = [f'remove namespace {host}' for host in sorted(seen)]
+    return _result(changes, _shown(seen), {}, seen if check else ())
 
 
 def _absent_rootless(lab: str, check: bool) -> Result:
     found = records.find(lab, os.getuid(), os.environ)
-    names = records.hosts(found, lab) if found else []
-    if found and not check:
-        holder.stop(found, lab)
-    changes = [f'remove namespace {name}' for name in names] if found else []
-    return _result(changes + (['end the holder'] if found else []), {'namespaces': names}, {}, names if check else [])
+    if found is None:
+        return _result([], {}, {}, ())
+    hosts = records.hosts(found, lab)
+    if not check:
+        holder.stop(found)
+    changes = [*(f'remove namespace {host}' for host in hosts), 'end the holder of the lab']
+    return _result(changes, {'hosts': hosts}, {}, hosts if check else ())
 
 
-def _wanted(topology: Topology) -> Dict[str, Any]:
+def _wanted(topology: Topology) -> State:
     networks = tuple(network.name for network in topology.networks)
     return state.shown(networks, state.desired_hosts(topology))
 
 
-def _shown(seen: Mapping[str, state.Seen]) -> Dict[str, Any]:
+def _shown(seen: Mapping[str, state.Seen]) -> State:
     switch: Optional[state.Seen] = seen.get(naming.SWITCH)
     hosts = {name: state.observed_host(item, switch) for name, item in seen.items() if name != naming.SWITCH}
     return state.shown(state.bridges(switch), hosts) if seen else {}
 
 
-def _result(changes: Any, before: Mapping[str, Any], after: Mapping[str, Any], names: List[str]) -> Result:
+def _result(changes: Sequence[str], before: State, after: State, hosts: Iterable[str]) -> Result:
     """before stays as it is when nothing changes, so that a diff without changes is empty."""
     return {
         'changed': bool(changes),
         'changes': list(changes),
-        'namespaces': sorted(names),
-        'up': bool(names),
+        'hosts': list(hosts),
         'diff': {'before': _text(before), 'after': _text(after if changes else before)},
     }
 
 
-def _text(value: Mapping[str, Any]) -> str:
+def _text(value: State) -> str:
     return json.dumps(value, indent=1, sort_keys=True) + '\n' if value else ''
 
 

@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 import time
-from typing import Dict, Iterable, List, Mapping
+from typing import Dict, Iterable, Mapping
 
 from ..errors import KernelError
 from ..kernel.sysctls import write_sysctl
 from ..objects import Sysctl
 from . import namespace, naming, processes
 from .iproute import Iproute
-from .observe import observe, settings_of_interest
+from .observe import observe, settings_of_interest, strays
 from .plan import HostPlan, Plan, plan_lab
 from .state import Seen, not_ready
 from .topology import Topology
@@ -41,6 +41,9 @@ def build(topology: Topology, ip: Iproute, seen: Mapping[str, Seen]) -> Dict[str
 def apply(lab: str, ip: Iproute, plan: Plan) -> None:
     """Run one plan."""
     remove_hosts(lab, plan.remove)
+    if plan.create:
+        # A host that is made anew may have left its processes behind, on addresses that it gets again.
+        processes.end(strays(lab, ip))
     for host in plan.create:
         _create(lab, ip, host, plan.hosts[host])
     old = {host: plan.hosts[host] for host in plan.hosts if host not in plan.create}
@@ -85,21 +88,19 @@ def _wait(topology: Topology, ip: Iproute, seen: Dict[str, Seen]) -> Dict[str, S
     return seen
 
 
-def remove_hosts(lab: str, hosts: Iterable[str]) -> int:
-    """End the processes of these namespaces and remove them; how many processes that were."""
+def remove_hosts(lab: str, hosts: Iterable[str]) -> None:
+    """End the processes of these namespaces and remove them."""
     names = [naming.namespace(lab, host) for host in hosts]
-    ended = processes.end(namespace.identity(namespace.path_of(name)) for name in names) if names else 0
+    if names:
+        processes.end(namespace.identity(namespace.path_of(name)) for name in names)
     for name in names:
         namespace.remove(name)
-    return ended
 
 
-def remove_lab(lab: str, ip: Iproute) -> List[str]:
-    """Remove all of a lab; the names that were removed. PolicyError if one of them is not the lab's own."""
-    seen = observe(lab, ip, {})
-    remove_hosts(lab, seen)
+def remove_lab(lab: str, ip: Iproute) -> None:
+    """Remove all of a lab. PolicyError if a namespace of its name is not its own."""
+    remove_hosts(lab, observe(lab, ip, {}))
+    processes.end(strays(lab, ip))
     # What has the lab's name and is no namespace any more is only a file.
-    rest = namespace.names(naming.namespace(lab, ''))
-    for name in rest:
+    for name in namespace.names(naming.namespace(lab, '')):
         namespace.remove(name)
-    return [*(naming.namespace(lab, host) for host in seen), *rest]

@@ -29,7 +29,7 @@ def start(lab: str) -> Holder:
     """Start the holder of a lab; PolicyError with the kernel setting that forbids it."""
     uid = os.getuid()
     directory = records.directory_for_writing(uid, os.environ)
-    place = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    place = _open(directory)
     try:
         _spawn(lambda: _become_holder(lab, place), _hold)
     finally:
@@ -38,6 +38,13 @@ def start(lab: str) -> Holder:
     if holder is None:
         raise KernelError('start', f'lab {lab}', f'its holder did not stay; nothing is written in {directory}')
     return holder
+
+
+def _open(directory: str) -> int:
+    try:
+        return os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise KernelError('open', directory, error.strerror or '', error.errno or 0) from error
 
 
 def probe() -> None:
@@ -56,13 +63,13 @@ def enter(holder: Holder) -> None:
         os.close(descriptor)
 
 
-def stop(holder: Holder, lab: str) -> None:
+def stop(holder: Holder) -> None:
     """End what lives in a rootless lab, and its holder; with it the kernel removes everything."""
-    names = records.hosts(holder, lab)
-    found = {namespace.identity(holder.path(f'{namespace.DIRECTORY}/{name}')) for name in names}
-    processes.end({*found, namespace.identity(holder.namespace('net'))})
-    with contextlib.suppress(FileNotFoundError):
+    processes.end([namespace.identity(holder.namespace('user'))], kind='user')
+    # The directory goes with the user's last lab.
+    with contextlib.suppress(OSError):
         os.unlink(holder.record)
+        os.rmdir(os.path.dirname(holder.record))
 
 
 def _spawn(prepare: Callable[[], None], stay: Callable[[], None]) -> None:

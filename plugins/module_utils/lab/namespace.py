@@ -64,7 +64,7 @@ def enter(path: str, kind: int = 0) -> None:
 
 @contextlib.contextmanager
 def inside(name: str) -> Iterator[None]:
-    """The calling thread is in the named namespace meanwhile; so is what it starts."""
+    """The calling thread is in the namespace (a name or a path) meanwhile; so is what it starts."""
     with _returning():
         enter(path_of(name), CLONE_NEWNET)
         yield
@@ -81,8 +81,8 @@ def _returning() -> Iterator[None]:
 
 
 def path_of(name: str) -> str:
-    """Where a namespace of this name is, or would be."""
-    return f'{DIRECTORY}/{name}'
+    """Where a namespace of this name is, or would be. A path such as /proc/PID/ns/net stands for itself."""
+    return os.path.join(DIRECTORY, name)
 
 
 def identity(path: str) -> Tuple[int, int]:

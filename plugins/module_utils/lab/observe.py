@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from typing import Dict, Iterable, Mapping
+from typing import Dict, Iterable, Mapping, Set
 
-from ..errors import PolicyError
+from ..errors import KernelError, PolicyError
 from ..kernel.sysctls import read_sysctls
-from . import namespace, naming
+from . import namespace, naming, processes
 from .iproute import Iproute
 from .plan import SWITCH_SYSCTLS
 from .state import Seen, parse_links
@@ -41,3 +42,18 @@ def observe(lab: str, ip: Iproute, settings: Mapping[str, Iterable[str]]) -> Dic
             owner = seen[host].owner() or 'nobody: its lo has no alias'
             raise PolicyError('name', lab, f'namespace {name} is there and belongs to {owner}; take another lab name')
     return seen
+
+
+def strays(lab: str, ip: Iproute) -> Set[processes.Identity]:
+    """Namespaces of the lab that lost their name, as `ip netns del` does, but still have processes."""
+    named = {namespace.identity(namespace.path_of(name)) for name in hosts_up(lab).values()}
+    tenants = {where: pid for pid, where in processes.homes().items() if where not in named}
+    found: Set[processes.Identity] = set()
+    for where, pid in tenants.items():
+        # Others' namespaces may be forbidden, and a process may end while it is looked at.
+        with contextlib.suppress(KernelError):
+            path = f'/proc/{pid}/ns/net'
+            text = ip.query([path], '-j', '-d', 'address', 'show', 'dev', 'lo')[path]
+            if Seen(parse_links(json.loads(text or '[]')), {}).owner() == naming.tag(lab):
+                found.add(where)
+    return found

@@ -18,6 +18,9 @@ Lines = Tuple[str, ...]
 #: Settings to write, by path below /proc/sys.
 Settings = Dict[str, str]
 _NOTHING = Seen({}, {})
+#: Ports get indexes that no NIC of a host has. If the ends of a cable had the same one, the kernel would take it
+#: for a plain NIC and tell that its link is up only after up to a second (linkwatch_urgent_event).
+_FIRST_INDEX = 1000
 
 
 class HostPlan(NamedTuple):
@@ -136,9 +139,11 @@ def _switch_lines(topology: Topology, seen: Mapping[str, Seen]) -> Iterator[str]
             yield f'link del dev {link.name}'
     for name in sorted(bridges):
         yield from _bridge_lines(name, links.get(name))
-    for host, nic in nics.values():
+    index = max([_FIRST_INDEX, *(link.index + 1 for link in links.values())])
+    for number, (host, nic) in enumerate(nics.values()):
         link = links.get(nic.port)
-        yield from _port_lines(topology.name, host, nic, link if link and _keeps(link, nics, seen) else None)
+        kept = link if link and _keeps(link, nics, seen) else None
+        yield from _port_lines(topology.name, host, nic, kept, index + number)
 
 
 def _keeps(port: LinkSeen, nics: Mapping[str, Tuple[Host, Interface]], seen: Mapping[str, Seen]) -> bool:
@@ -158,10 +163,10 @@ def _bridge_lines(name: str, link: Optional[LinkSeen]) -> Iterator[str]:
         yield f'link set dev {name} up'
 
 
-def _port_lines(lab: str, host: Host, nic: Interface, link: Optional[LinkSeen]) -> Iterator[str]:
+def _port_lines(lab: str, host: Host, nic: Interface, link: Optional[LinkSeen], index: int) -> Iterator[str]:
     if link is None:
         peer = f'peer name {nic.name} netns {naming.namespace(lab, host.name)} mtu {nic.mtu} address {nic.mac}'
-        yield f'link add name {nic.port} mtu {nic.mtu} type veth {peer}'
+        yield f'link add name {nic.port} index {index} mtu {nic.mtu} type veth {peer}'
     elif link.mtu != nic.mtu:
         yield f'link set dev {nic.port} mtu {nic.mtu}'
     if link is None or link.master != nic.network:

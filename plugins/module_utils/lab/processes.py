@@ -1,49 +1,59 @@
 # Copyright: returntraffic contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Processes that live in network namespaces, found by the namespace's identity and never by name."""
+"""Processes that live in namespaces, found by the namespace's identity and never by name."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
-from typing import FrozenSet, Iterable, List, Set, Tuple
+from typing import Dict, FrozenSet, Iterable, List, Set, Tuple
 
 from .namespace import identity
 
 Identity = Tuple[int, int]
 
 
-def living_in(namespaces: Iterable[Identity]) -> List[int]:
+def living_in(namespaces: Iterable[Identity], kind: str = 'net') -> List[int]:
     """Process ids in any of these namespaces; never the caller or those that started it."""
     wanted = frozenset(namespaces)
+    return [pid for pid, where in homes(kind).items() if where in wanted]
+
+
+def homes(kind: str = 'net') -> Dict[int, Identity]:
+    """The namespace of every process that may be looked at, but for the caller and those that started it."""
     spared = _ancestry()
-    found = [int(name) for name in os.listdir('/proc') if name.isdigit()]
-    return [pid for pid in found if pid not in spared and _lives_in(pid, wanted)]
+    found: Dict[int, Identity] = {}
+    for name in os.listdir('/proc'):
+        if name.isdigit() and int(name) not in spared:
+            with contextlib.suppress(OSError):
+                found[int(name)] = identity(f'/proc/{name}/ns/{kind}')
+    return found
 
 
-def end(namespaces: Iterable[Identity], patience: float = 3.0) -> int:
-    """End what lives there: asked first, killed after `patience` seconds. The number of processes met."""
+def end(namespaces: Iterable[Identity], kind: str = 'net', patience: float = 3.0) -> None:
+    """End what lives there: asked first, killed after `patience` seconds."""
     wanted = frozenset(namespaces)
-    met: Set[int] = set()
-    for request in (signal.SIGTERM, signal.SIGKILL):
-        deadline = time.monotonic() + patience
-        asked: Set[int] = set()
-        while True:
-            left = living_in(wanted)
-            for pid in left:
-                # A process that was started meanwhile is asked too; one that was asked gets its time.
-                if pid not in asked:
-                    _send(pid, request, wanted)
-            asked.update(left)
-            met.update(left)
-            if not left:
-                return len(met)
-            if time.monotonic() > deadline:
-                break
-            time.sleep(0.005)
-    return len(met)
+    if not _ask(wanted, kind, signal.SIGTERM, patience):
+        _ask(wanted, kind, signal.SIGKILL, patience)
+
+
+def _ask(wanted: FrozenSet[Identity], kind: str, request: signal.Signals, patience: float) -> bool:
+    """Send a signal to all, also to those started meanwhile, once each. Whether all are gone in time."""
+    deadline = time.monotonic() + patience
+    asked: Set[int] = set()
+    while time.monotonic() < deadline:
+        left = living_in(wanted, kind)
+        if not left:
+            return True
+        for pid in left:
+            if pid not in asked:
+                _send(pid, kind, request, wanted)
+        asked.update(left)
+        time.sleep(0.002)
+    return False
 
 
 def _ancestry() -> Set[int]:
@@ -75,14 +85,7 @@ def ended(pid: int) -> bool:
         return True
 
 
-def _lives_in(pid: int, wanted: FrozenSet[Identity]) -> bool:
-    try:
-        return identity(f'/proc/{pid}/ns/net') in wanted
-    except OSError:
-        return False
-
-
-def _send(pid: int, request: int, wanted: FrozenSet[Identity]) -> None:
+def _send(pid: int, kind: str, request: int, wanted: FrozenSet[Identity]) -> None:
     """Signal a process that is still the one that was found (pidfd_open(2) where Python has it)."""
     try:
         if not hasattr(os, 'pidfd_open'):
@@ -91,9 +94,9 @@ def _send(pid: int, request: int, wanted: FrozenSet[Identity]) -> None:
         descriptor = os.pidfd_open(pid)
         try:
             # The pid may have been given away before the descriptor was opened, but not after.
-            if _lives_in(pid, wanted):
+            if identity(f'/proc/{pid}/ns/{kind}') in wanted:
                 signal.pidfd_send_signal(descriptor, request)
         finally:
             os.close(descriptor)
-    except ProcessLookupError:
+    except (ProcessLookupError, FileNotFoundError):
         return

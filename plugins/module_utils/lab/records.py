@@ -17,7 +17,7 @@ import stat
 from typing import List, Mapping, NamedTuple, Optional
 
 from ..errors import PolicyError
-from . import namespace, processes
+from . import namespace, naming, processes
 
 _PRIVATE = 0o700
 
@@ -99,5 +99,6 @@ def _read(record: str) -> Optional[Holder]:
 
 
 def hosts(holder: Holder, lab: str) -> List[str]:
-    """The names of a rootless lab's namespaces, the switch's too."""
-    return namespace.names(f'{lab}-', holder.path(namespace.DIRECTORY))
+    """The hosts of a rootless lab, the switch too."""
+    names = namespace.names(naming.namespace(lab, ''), holder.path(namespace.DIRECTORY))
+    return [name[len(lab) + 1 :] for name in names]
