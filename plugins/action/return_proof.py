@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from datetime import datetime, timezone
 from typing import Any, Dict, List, Optional, Sequence
 
 from ansible.errors import AnsibleActionFail
@@ -76,6 +77,7 @@ def _report(options: Dict[str, Any], verdicts: Sequence[Verdict]) -> Dict[str, A
     words = [verdict.verdict for verdict in verdicts]
     return {
         'label': options['label'],
+        'time': datetime.now(timezone.utc).isoformat(timespec='seconds'),
         'expect': options['expect'],
         'passed': words.count(PASS),
         'flows_failed': words.count(FAIL),

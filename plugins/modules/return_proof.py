@@ -62,7 +62,7 @@ options:
     choices: [pass, fail, any]
     default: pass
   path:
-    description: A file on the controller that gets the report as JSON, all at once. Its directory must exist.
+    description: A file on the controller that gets the report as JSON, all at once. Its directory is made if need be.
     type: path
   display:
     description: Whether to print the table.
@@ -110,6 +110,11 @@ verdicts:
       returned: always
     detail: {description: What happened at the client., type: str, returned: always}
     rtt_ms: {description: Milliseconds that the flow took at the client., type: float, returned: always}
+time:
+  description: When the flows were judged, in UTC.
+  returned: when flows were fired
+  type: str
+  sample: '2026-11-23T19:00:00+00:00'
 as_expected:
   description: Whether all verdicts are what O(expect) wants.
   returned: when flows were fired
