@@ -21,6 +21,8 @@ class Desired:
     routes: Dict[Route, str] = field(default_factory=dict)
     sysctls: Dict[Sysctl, str] = field(default_factory=dict)
     nft: Optional[NftTable] = None
+    #: Its marks are set on requests, so those that are in already need the old selectors for their replies.
+    drain: bool = False
 
 
 class PriorityBlock:

@@ -54,5 +54,5 @@ def ensure_absent(check: bool) -> Outcome:
 
 def _finish(outcome: Outcome, check: bool) -> Outcome:
     if outcome.plan.changed and not check:
-        apply_plan(outcome.plan)
+        apply_plan(outcome.plan, outcome.bound.policy.drain if outcome.bound else 0.0)
     return outcome

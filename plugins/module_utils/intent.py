@@ -39,6 +39,7 @@ POLICY_KEYS = (
     'mark_mask',
     'check_vips',
     'fallback_default',
+    'drain',
 )
 
 
@@ -81,6 +82,7 @@ class ReturnPolicy:
     mark_mask: int
     check_vips: bool
     fallback_default: bool
+    drain: float
 
 
 def parse_policy(data: Any) -> ReturnPolicy:
@@ -104,6 +106,7 @@ def parse_policy(data: Any) -> ReturnPolicy:
         mark_mask=mask,
         check_vips=values.boolean('check_vips', given.get('check_vips', True)),
         fallback_default=values.boolean('fallback_default', given.get('fallback_default', False)),
+        drain=values.seconds('drain', given.get('drain', 0.5), 60.0),
     )
     _check_whole(policy)
     return policy

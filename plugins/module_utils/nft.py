@@ -11,7 +11,7 @@ is somebody's edit, shows as a difference, and is replaced by the next run.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 
 FAMILY = 'inet'
@@ -225,6 +225,23 @@ def normal(table: Optional[NftTable]) -> Optional[NftTable]:
         return None
     chains = tuple(sorted(table.chains, key=lambda chain: (chain.hook is not None, chain.name)))
     return NftTable(chains, tuple(sorted(table.maps, key=lambda item: item.name)), table.saved)
+
+
+def union(before: Optional[NftTable], after: Optional[NftTable]) -> Optional[NftTable]:
+    """Both tables at once: what a switch goes through, so that the new marks are set before the old ones end."""
+    if before is None or after is None or before.chains == after.chains:
+        return after
+    old = {chain.name: chain for chain in before.chains}
+    both = [replace(chain, rules=chain.rules + _others(old.pop(chain.name, None), chain)) for chain in after.chains]
+    elements = {item.name: item for item in before.maps}
+    for item in after.maps:
+        there = elements[item.name].elements if item.name in elements else {}
+        elements[item.name] = replace(item, elements={**there, **item.elements})
+    return normal(NftTable((*both, *old.values()), tuple(elements.values()), after.saved))
+
+
+def _others(old: Optional[Chain], new: Chain) -> Tuple[NftRule, ...]:
+    return tuple(item for item in old.rules if item not in new.rules) if old else ()
 
 
 def transition(before: Optional[NftTable], after: Optional[NftTable]) -> List[Json]:

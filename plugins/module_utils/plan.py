@@ -4,8 +4,9 @@
 """Plan: desired against observed, as ordered changes. Pure.
 
 The order is the one in which no packet is lost or misrouted (docs/architecture.md):
-remember and set sysctls, routes, exclusions, selectors, the nft table; only then take
-away what is no longer wanted: rules, routes, and last the sysctls.
+remember and set sysctls, routes, exclusions, selectors, the nft table with old and new
+rules at once; only then take away what is no longer wanted: nft rules, rules, routes, and
+last the sysctls.
 Only objects with our tag are ever replaced or deleted; somebody else's in the way is an error.
 """
 
@@ -16,7 +17,7 @@ from typing import Dict, Iterable, List, Optional, Tuple
 
 from .desired import Desired
 from .errors import PolicyError
-from .nft import NftTable, normal
+from .nft import NftTable, normal, union
 from .objects import PROTOCOL, Route, Rule, Sysctl
 from .observed import MAIN, Observed
 
@@ -30,11 +31,14 @@ class Plan:
     add_routes: Tuple[Route, ...] = ()
     replace_routes: Tuple[Tuple[Route, Route], ...] = ()
     add_rules: Tuple[Rule, ...] = ()
+    #: The nft table while old and new selectors both hold, and once only the new ones do.
+    nft_during: Optional[NftTable] = None
+    drain: bool = False
     nft: Optional[NftTable] = None
     delete_rules: Tuple[Rule, ...] = ()
     delete_routes: Tuple[Route, ...] = ()
     restore_sysctls: Tuple[Sysctl, ...] = ()
-    #: Our rules before; the nft table before and after (nft above is what the switch itself needs).
+    #: Our rules before; the nft table before, and after the sysctls that were given back are forgotten.
     rules_before: Tuple[Rule, ...] = ()
     nft_before: Optional[NftTable] = None
     nft_after: Optional[NftTable] = None
@@ -64,14 +68,18 @@ def make_plan(desired: Desired, host: Observed) -> Plan:
     adds, replaces, deletes = _routes(desired.routes, host.routes)
     rules_ours = tuple(rule for rule in host.rules if rule.protocol == PROTOCOL)
     there = set(rules_ours)
+    nft = _with_saved(desired.nft, {**saved, **remember})
+    delete_rules = tuple(rule for rule in rules_ours if rule not in desired.rules)
     return Plan(
         remember=remember,
         set_sysctls=tuple(item for item in desired.sysctls if host.sysctl(item.path) != item.value),
         add_routes=adds,
         replace_routes=replaces,
         add_rules=_in_order(rule for rule in desired.rules if rule not in there),
-        nft=_with_saved(desired.nft, {**saved, **remember}),
-        delete_rules=tuple(rule for rule in rules_ours if rule not in desired.rules),
+        nft_during=union(host.nft, nft),
+        drain=desired.drain and bool(delete_rules or deletes or union(host.nft, nft) != nft),
+        nft=nft,
+        delete_rules=delete_rules,
         delete_routes=deletes,
         restore_sysctls=tuple(
             Sysctl(path, saved[path]) for path in forget if host.sysctl(path) not in (None, saved[path])

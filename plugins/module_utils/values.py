@@ -98,6 +98,13 @@ def integer(key: str, value: Any, low: int, high: int) -> int:
     return int(number)
 
 
+def seconds(key: str, value: Any, high: float) -> float:
+    """A time from 0 to `high` seconds."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= high:
+        raise PolicyError(key, value, f'must be a number of seconds from 0 to {high:g}')
+    return float(value)
+
+
 def _number(value: int, high: int) -> str:
     return f'{value:#x}' if high > 0xFFFFFF else str(value)
 

@@ -117,6 +117,12 @@ options:
         it too.
     type: bool
     default: false
+  drain:
+    description:
+      - Seconds, 0-60. V(connmark) sets its mark when a request comes in; requests that are in already when it takes over
+        from another strategy are answered with the old one for this long, before that is taken away.
+    type: float
+    default: 0.5
 seealso:
   - module: returntraffic.net.return_policy_info
   - name: Policy routing
@@ -210,6 +216,7 @@ _ARGUMENTS: Dict[str, Dict[str, Any]] = {
     'mark_mask': {'type': 'raw', 'default': '0x00ff0000'},
     'check_vips': {'type': 'bool', 'default': True},
     'fallback_default': {'type': 'bool', 'default': False},
+    'drain': {'type': 'float', 'default': 0.5},
 }
 
 

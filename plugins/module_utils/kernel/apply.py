@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import Any, Callable, Iterable, List, Optional, Sequence
 
@@ -22,19 +23,19 @@ from .sysctls import read_sysctls, write_sysctl
 Undo = Callable[[], None]
 
 
-def apply_plan(plan: Plan) -> None:
-    """All of the plan, or none of it and a KernelError."""
+def apply_plan(plan: Plan, drain: float) -> None:
+    """All of the plan, or none of it and a KernelError. `drain`: see the option of return_policy, in seconds."""
     undo: List[Undo] = []
     with Netlink() as netlink:
         try:
-            _carry_out(plan, netlink, undo)
+            _carry_out(plan, netlink, undo, drain)
         except KernelError:
             for step in reversed(undo):
                 step()
             raise
 
 
-def _carry_out(plan: Plan, netlink: Netlink, undo: List[Undo]) -> None:
+def _carry_out(plan: Plan, netlink: Netlink, undo: List[Undo], drain: float) -> None:
     """The order is the one of docs/architecture.md: add before delete, sysctls first and last."""
     table = plan.nft_before
     if plan.remember:
@@ -43,6 +44,9 @@ def _carry_out(plan: Plan, netlink: Netlink, undo: List[Undo]) -> None:
     _routes(netlink, [Change(ADD, route) for route in plan.add_routes], undo)
     _routes(netlink, [Change(REPLACE, new, old) for old, new in plan.replace_routes], undo)
     _rules(netlink, [Change(ADD, rule) for rule in plan.add_rules], undo)
+    table = _nft(table, plan.nft_during, undo)
+    if plan.drain:
+        time.sleep(drain)
     table = _nft(table, plan.nft, undo)
     _rules(netlink, _deletions(plan), undo)
     _routes(netlink, [Change(DELETE, route) for route in plan.delete_routes], undo)

@@ -22,6 +22,7 @@ def compile_connmark(bound: Bound, host: Observed) -> Desired:
     """Tables, exclusions, a fwmark rule a network, and the nft rules that set and restore the mark."""
     block = PriorityBlock(bound.policy.priority_base, bound.policy.priority_count)
     desired = marked_desired(bound, host, block)
+    desired.drain = True
     desired.nft = NftTable(
         chains=(
             base_chain('prerouting', PREROUTING, _prerouting(bound)),
