@@ -132,9 +132,7 @@ def shown(networks: Tuple[str, ...], hosts: Mapping[str, HostState]) -> Dict[str
 
 
 def _shown_host(host: HostState) -> Dict[str, Any]:
-    nics = {
-        name: {**nic._asdict(), 'addresses': sorted(nic.addresses)} for name, nic in sorted(host.nics.items())
-    }
+    nics = {name: {**nic._asdict(), 'addresses': sorted(nic.addresses)} for name, nic in sorted(host.nics.items())}
     sysctls = {path: host.sysctls[path] for path in sorted(host.sysctls)}
     return {'interfaces': nics, 'loopback_addresses': sorted(host.loopback), 'sysctls': sysctls, 'up': host.up}
 
