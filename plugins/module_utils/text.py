@@ -63,8 +63,8 @@ def route_text(route: Route) -> str:
     destination = 'default' if route.destination in ('0.0.0.0/0', '::/0') else route.destination
     single = len(route.next_hops) == 1
     hops = ''.join(_hop(hop) if single else f' nexthop{_hop(hop)} weight {hop.weight}' for hop in route.next_hops)
-    named = ('from', route.from_), ('metric', route.metric), ('src', route.source), ('mtu', route.mtu), ('tos', route.tos)
-    few = ''.join(f' {name} {value}' for name, value in named if value)
+    values = (route.from_, route.metric, route.source, route.mtu, route.tos)
+    few = ''.join(f' {name} {value}' for name, value in zip(('from', 'metric', 'src', 'mtu', 'tos'), values) if value)
     scope = _SCOPES.get(route.scope, f' scope {route.scope}')
     head = f'{route.family} table {route.table}: {kind}{destination}{hops}{few}{scope}'
     return f'{head} protocol {route.protocol}{_other(route.other)}'
