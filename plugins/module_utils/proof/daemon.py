@@ -69,7 +69,9 @@ def _captured(token: str, answer: bytes) -> Captured:
     try:
         return from_json(json.loads(answer))
     except (ValueError, KeyError, TypeError) as problem:
-        raise KernelError('stop', f'capture {token}', 'it gave no answer: it died, or belongs to another user') from problem
+        raise KernelError(
+            'stop', f'capture {token}', 'it gave no answer: it died, or belongs to another user'
+        ) from problem
 
 
 def _address(token: str) -> str:

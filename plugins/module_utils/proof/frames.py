@@ -121,8 +121,8 @@ def parse(
 
 def from_row(row: Sequence[Any]) -> Frame:
     """The Frame that went through JSON, which knows only lists."""
-    quote = row[-1]
-    return Frame(*row[:-1], quote=None if quote is None else Quote(*quote))
+    frame = Frame(*row)
+    return frame if frame.quote is None else frame._replace(quote=Quote(*frame.quote))
 
 
 def _ip_header(data: bytes) -> Optional[_Header]:

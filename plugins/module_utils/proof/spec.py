@@ -10,6 +10,7 @@ becomes a flow for each of its addresses and each of its kinds.
 from __future__ import annotations
 
 import socket
+from dataclasses import dataclass, fields
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 from ..errors import PolicyError
@@ -26,7 +27,8 @@ LONGEST_TIMEOUT = 60.0
 MOST_REPETITIONS = 10000
 
 
-class Flow(NamedTuple):
+@dataclass(frozen=True)
+class Flow:
     """One exchange that a client starts with a VIP.
 
     `port` is 0 for icmp. `path` says how the VIP's service is reached behind it: a
@@ -51,6 +53,9 @@ class Flow(NamedTuple):
     @property
     def family(self) -> str:
         return family_of(self.vip)
+
+
+FLOW_KEYS = tuple(field.name for field in fields(Flow))
 
 
 class Answer(NamedTuple):
@@ -139,9 +144,9 @@ def _suits(flow: Mapping[str, Any], vip: str) -> bool:
 
 def parse_flow(key: str, given: Mapping[str, Any]) -> Flow:
     """One flow from its keys; PolicyError on an unknown key or a value that is not allowed."""
-    unknown = sorted(set(given) - set(Flow._fields))
+    unknown = sorted(set(given) - set(FLOW_KEYS))
     if unknown:
-        allowed = f'unknown key, allowed are {", ".join(Flow._fields)}'
+        allowed = f'unknown key, allowed are {", ".join(FLOW_KEYS)}'
         raise PolicyError(f'{key}.{unknown[0]}', given[unknown[0]], allowed)
     values = dict(given)
     values['vip'] = canonical(f'{key}.vip', given.get('vip'))
