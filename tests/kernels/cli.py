@@ -79,7 +79,9 @@ def run(options: argparse.Namespace, kernels: Sequence[Kernel]) -> int:
     """Boot all kernels, side by side as far as asked for, and report."""
     started = time.monotonic()
     tools = find_tools()
-    job = Job(options.job or SMOKE, CHECKOUT, options.root.absolute(), options.env, absolute(options.bind))
+    job = Job(
+        options.job or SMOKE, CHECKOUT, folder(options.root), options.env, [folder(bind) for bind in options.bind]
+    )
     compile_checkout()
     top = results_folder(options.results)
     outcomes = boot_all(options, kernels, tools, job, top)
@@ -89,15 +91,16 @@ def run(options: argparse.Namespace, kernels: Sequence[Kernel]) -> int:
     return 1 if any(outcome.problem for outcome in outcomes) else 0
 
 
-def absolute(folders: Sequence[Path]) -> List[Path]:
-    """The folders as seen from the root."""
-    return [folder.absolute() for folder in folders]
+def folder(given: Path) -> Path:
+    """The folder as seen from the root; HarnessError when it is none."""
+    if not given.is_dir():
+        raise HarnessError(f'folder: {str(given)!r}: a folder that exists')
+    return given.absolute()
 
 
 def compile_checkout() -> None:
     """Compile the checkout here: the emulated processor takes about ten times as long. Failing only costs time."""
-    folders = [str(CHECKOUT / folder) for folder in COMPILED]
-    command = [sys.executable, '-m', 'compileall', '-q', *folders]
+    command = [sys.executable, '-m', 'compileall', '-q', *(str(CHECKOUT / part) for part in COMPILED)]
     subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
 
 

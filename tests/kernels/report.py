@@ -13,7 +13,6 @@ from .machine import Outcome, last_lines
 
 TROUBLE = re.compile(r'\b(?:WARNING: CPU|BUG:|Oops:|Kernel panic|UBSAN:|KASAN:)')
 SHOWN_FAILURES = 20
-SHOWN_LINES = 40
 
 
 def seconds(value: float | None) -> str:
@@ -36,9 +35,10 @@ def details(outcome: Outcome) -> List[str]:
         return lines
     lines += [f'  kernel: {line}' for line in complaints(outcome.folder / 'console.log')]
     if outcome.problem:
-        log = 'job.log' if outcome.boot_seconds is not None else 'console.log'
-        lines += [f'  {log}: {line}' for line in last_lines(outcome.folder / log, SHOWN_LINES)]
-        lines += [f'  qemu.log: {line}' for line in last_lines(outcome.folder / 'qemu.log', 5)]
+        shown = {'console.log' if outcome.boot_seconds is None else 'job.log': 40, 'qemu.log': 5}
+        lines += [
+            f'  {log}: {line}' for log, count in shown.items() for line in last_lines(outcome.folder / log, count)
+        ]
         lines.append(f'  kept: {outcome.folder}')
     return lines
 
