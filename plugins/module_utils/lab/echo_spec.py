@@ -11,7 +11,7 @@ from .. import values
 from ..errors import PolicyError
 
 PROTOCOLS = ('tcp', 'udp')
-LISTENER_KEYS = ('address', 'port', 'protocols')
+LISTENER_KEYS = dict.fromkeys(('address', 'port', 'protocols'))
 WILDCARDS = ('0.0.0.0', '::')
 
 

@@ -13,10 +13,10 @@ from .. import values
 from ..errors import PolicyError
 from . import naming
 
-TOPOLOGY_KEYS = ('name', 'networks', 'hosts')
-NETWORK_KEYS = ('name', 'prefixes')
-HOST_KEYS = ('name', 'interfaces', 'loopback_addresses', 'sysctls')
-INTERFACE_KEYS = ('name', 'network', 'addresses', 'mtu', 'mac')
+TOPOLOGY_KEYS = dict.fromkeys(('name', 'networks', 'hosts'))
+NETWORK_KEYS = dict.fromkeys(('name', 'prefixes'))
+HOST_KEYS = dict.fromkeys(('name', 'interfaces', 'loopback_addresses', 'sysctls'))
+INTERFACE_KEYS = dict.fromkeys(('name', 'network', 'addresses', 'mtu', 'mac'))
 
 #: ETH_MIN_MTU and what veth takes at most (drivers/net/veth.c); IPv6 wants 1280 (RFC 8200, 5).
 _MTU = (68, 65521)
