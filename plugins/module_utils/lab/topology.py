@@ -167,7 +167,10 @@ def _unicast(key: str, value: Any) -> str:
 def _sysctls(key: str, data: Any) -> Dict[str, str]:
     """Settings by path, those that reset others in front."""
     found: Dict[str, str] = {}
-    for name, value in values.mapping(key, data or {}, data or ()).items():
+    data = {} if data is None else data
+    if not isinstance(data, dict):
+        raise PolicyError(key, data, 'must be a mapping')
+    for name, value in data.items():
         if not isinstance(name, str) or not _SYSCTL.match(name) or '..' in name:
             raise PolicyError(key, name, 'must be a setting below net., such as net.ipv4.ip_forward')
         if isinstance(value, bool) or not isinstance(value, (str, int)):
