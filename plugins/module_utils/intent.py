@@ -26,20 +26,23 @@ _LAST_TABLE = 0xFFFFFFFF
 #: Tables that are the kernel's: unspec, compat, default, main, local.
 _KERNEL_TABLES: FrozenSet[int] = frozenset((0, 252, 253, 254, 255))
 
-NETWORK_KEYS = ('name', *FINDERS, 'gateways', 'table', 'mark', 'clients', 'onlink')
-SERVICE_KEYS = ('name', 'network', 'vips', 'backends', 'data_path')
-POLICY_KEYS = (
-    'strategy',
-    'networks',
-    'services',
-    'exclude',
-    'priority_base',
-    'priority_count',
-    'table_base',
-    'mark_mask',
-    'check_vips',
-    'fallback_default',
-    'drain',
+#: Dictionaries, because key views compare in C; ten thousand services are parsed in a run.
+NETWORK_KEYS = dict.fromkeys(('name', *FINDERS, 'gateways', 'table', 'mark', 'clients', 'onlink'))
+SERVICE_KEYS = dict.fromkeys(('name', 'network', 'vips', 'backends', 'data_path'))
+POLICY_KEYS = dict.fromkeys(
+    (
+        'strategy',
+        'networks',
+        'services',
+        'exclude',
+        'priority_base',
+        'priority_count',
+        'table_base',
+        'mark_mask',
+        'check_vips',
+        'fallback_default',
+        'drain',
+    )
 )
 
 
@@ -171,20 +174,17 @@ def _services(data: Any) -> Tuple[Service, ...]:
 
 def _service(key: str, data: Any) -> Service:
     given = values.mapping(key, data, SERVICE_KEYS, required=('network', 'vips'))
-    vips = tuple(values.address(f'{key}.vips', item) for item in values.sequence(f'{key}.vips', given['vips'], least=1))
-    backends = tuple(
-        values.address(f'{key}.backends', item) for item in values.sequence(f'{key}.backends', given.get('backends'))
-    )
+    vips = _addresses(f'{key}.vips', given['vips'], least=1)
+    backends = _addresses(f'{key}.backends', given.get('backends'), least=0)
     path = values.choice(f'{key}.data_path', given.get('data_path', 'dnat' if backends else 'host'), DATA_PATHS)
     if (path == 'dnat') != bool(backends):
         raise PolicyError(f'{key}.data_path', path, 'dnat needs backends, and host has none')
-    return Service(
-        values.name(f'{key}.name', given.get('name', vips[0].replace(':', '-').strip('-'))),
-        values.name(f'{key}.network', given['network']),
-        vips,
-        backends,
-        path,
-    )
+    name = values.name(f'{key}.name', given.get('name', vips[0].replace(':', '-').strip('-')))
+    return Service(name, values.name(f'{key}.network', given['network']), vips, backends, path)
+
+
+def _addresses(key: str, data: Any, least: int) -> Tuple[str, ...]:
+    return tuple([values.address(key, item) for item in values.sequence(key, data, least)])
 
 
 def _check_whole(policy: ReturnPolicy) -> None:

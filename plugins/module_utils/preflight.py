@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Set
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Set, Tuple
 
 from .bind import Bound
 from .desired import Desired
 from .objects import PROTOCOL, Route, Rule
 from .observed import LOCAL, Observed
 from .strategies.common import needing_fallback
-from .values import contains, family_of
+from .values import family_of, network_of
 
 REFUSED = 'refused'
 WARNING = 'warning'
@@ -78,18 +78,28 @@ def _forwarding(bound: Bound, host: Observed) -> Iterator[Finding]:
 def _vips(bound: Bound, host: Observed) -> Iterator[Finding]:
     if not bound.policy.check_vips or not bound.policy.services:
         return
-    local = {item.address for item in host.addresses} | _addresses_in(host.foreign_nft or ())
+    known = {item.address for item in host.addresses} | _addresses_in(host.foreign_nft or ())
     prefixes = [route.destination for route in host.routes if route.table == LOCAL and route.type == 'local']
-    for service in bound.policy.services:
-        for vip in service.vips:
-            if vip not in local and not any(contains(prefix, vip) for prefix in prefixes):
-                yield Finding(
-                    REFUSED,
-                    'vip',
-                    f'{service.name} {vip}',
-                    'is neither an address of this host nor in any nft rule: nothing here would answer it',
-                    'correct the address, or set check_vips: false where the data path is in eBPF or OVS',
-                )
+    unknown = [(service.name, vip) for service in bound.policy.services for vip in service.vips if vip not in known]
+    for name, vip in _outside(unknown, prefixes):
+        yield Finding(
+            REFUSED,
+            'vip',
+            f'{name} {vip}',
+            'is neither an address of this host nor in any nft rule: nothing here would answer it',
+            'correct the address, or set check_vips: false where the data path is in eBPF or OVS',
+        )
+
+
+def _outside(vips: List[Tuple[str, str]], prefixes: List[str]) -> Iterator[Tuple[str, str]]:
+    """Those (name, VIP) that no prefix holds; few prefixes have many lengths, so lengths are what is tried."""
+    by_length: Dict[Tuple[str, int], Set[str]] = {}
+    for prefix in prefixes:
+        by_length.setdefault((family_of(prefix), int(prefix.rpartition('/')[2])), set()).add(prefix)
+    for name, vip in vips:
+        tried = ((length, held) for (family, length), held in by_length.items() if family == family_of(vip))
+        if not any(network_of(vip, length) in held for length, held in tried):
+            yield name, vip
 
 
 def _addresses_in(objects: Any) -> Set[str]:

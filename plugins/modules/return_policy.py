@@ -196,12 +196,14 @@ findings:
   sample: [{"level": "warning", "check": "mark", "subject": "nft ip mangle PREROUTING", "reason": "...", "cure": "..."}]
 """
 
+import gc
 from typing import Any, Dict
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.engine import Outcome, ensure_absent, ensure_present
 from ..module_utils.errors import KernelError, PolicyError
+from ..module_utils.list_spec import short_invocation
 from ..module_utils.report import changes_of, diff_of, networks_of, objects_of
 
 _ARGUMENTS: Dict[str, Dict[str, Any]] = {
@@ -221,6 +223,7 @@ _ARGUMENTS: Dict[str, Dict[str, Any]] = {
 
 
 def main() -> None:
+    gc.disable()  # one call is the process's life, and with ten thousand services collecting is a quarter of it
     module = AnsibleModule(argument_spec=_ARGUMENTS, supports_check_mode=True)
     try:
         outcome = _run(module)
@@ -228,7 +231,7 @@ def main() -> None:
         module.fail_json(msg=str(error))
     for finding in outcome.findings:
         module.warn(f'{finding.check} {finding.subject}: {finding.reason}; {finding.cure}')
-    module.exit_json(**_result(module, outcome))
+    module.exit_json(**_result(module, outcome), invocation=short_invocation(module.params, 'services'))
 
 
 def _run(module: AnsibleModule) -> Outcome:

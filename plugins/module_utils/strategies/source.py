@@ -11,14 +11,13 @@ one nft map instead (see mark.py).
 
 from __future__ import annotations
 
-from ipaddress import collapse_addresses, ip_network
 from typing import Dict, List, Tuple
 
 from ..bind import Attachment, Bound
 from ..desired import Desired, PriorityBlock
 from ..objects import Rule
 from ..observed import Observed
-from ..values import family_of
+from ..values import collapse, family_of
 from .common import all_tables, exclusion_rules
 from .mark import compile_mark
 from .sources import sources_by_network
@@ -52,7 +51,4 @@ def _prefixes(owner: Dict[str, str]) -> Dict[Tuple[str, str], List[str]]:
     grouped: Dict[Tuple[str, str], List[str]] = {}
     for address, name in owner.items():
         grouped.setdefault((name, family_of(address)), []).append(address)
-    return {
-        key: [str(prefix) for prefix in collapse_addresses(map(ip_network, addresses))]
-        for key, addresses in grouped.items()
-    }
+    return {key: collapse(addresses) for key, addresses in grouped.items()}
