@@ -31,6 +31,11 @@ class SmallLab(NamedTuple):
         self.node.run('ip', 'route', 'replace', CLIENT_4, 'via', '10.9.1.2')
         self.node.run('ip', 'route', 'replace', CLIENT_6, 'via', 'fd09:1::2')
 
+    def answer_by_eth0(self) -> None:
+        """As at the beginning: replies take the default route."""
+        self.node.run('ip', 'route', 'del', CLIENT_4, check=False)
+        self.node.run('ip', 'route', 'del', CLIENT_6, check=False)
+
 
 def link(one: Namespace, one_name: str, other: Namespace, other_name: str, number: int, mtu: int = 1500) -> None:
     """A veth between two namespaces: `one` gets 10.9.<number>.1 and fd09:<number>::1, `other` the .2 and ::2.

@@ -125,8 +125,10 @@ def from_json(value: Any) -> Captured:
 def _open(program: bytes, buffer: int) -> socket.socket:
     try:
         sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH_P_ALL))
-    except PermissionError as problem:
-        reason = 'needs CAP_NET_RAW (root) in the network namespace of this host'
+    except OSError as problem:
+        reason = str(problem.strerror)
+        if isinstance(problem, PermissionError):
+            reason = 'needs CAP_NET_RAW (root) in the network namespace of this host'
         raise KernelError('open', 'packet socket', reason, problem.errno or 0) from problem
     _attach(sock, program)
     sock.setblocking(False)

@@ -26,6 +26,8 @@ from .capture import Capture, Captured, from_json, to_json
 #: Seconds after which a capture that nobody asked for ends by itself.
 MAX_SECONDS = 120
 _CREDENTIALS = struct.Struct('=iII')
+#: Seconds without a word from a capture that was asked to stop.
+_PATIENCE = 30.0
 _NAME = 'returntraffic-capture-'
 
 
@@ -59,7 +61,8 @@ def stop(token: str) -> Captured:
 def _read_all(connection: socket.socket) -> bytes:
     """What came before the other side ended, in whatever way."""
     parts: List[bytes] = []
-    with contextlib.suppress(ConnectionResetError):
+    connection.settimeout(_PATIENCE)
+    with contextlib.suppress(OSError):
         while not parts or parts[-1]:
             parts.append(connection.recv(1 << 20))
     return b''.join(parts)
