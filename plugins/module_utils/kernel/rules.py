@@ -200,7 +200,10 @@ def rule_messages(add: Iterable[Rule] = (), delete: Iterable[Rule] = (), among: 
 
 
 def rule_changes(add: Iterable[Rule] = (), delete: Iterable[Rule] = (), among: Sequence[Rule] = ()) -> List[Change]:
-    """Additions, then deletions. `among`: all rules the kernel has now, in its order.
+    """Additions, then deletions.
+
+    `among`: all rules the kernel has now, in its order; without it a
+    deletion may take another rule of the same priority and protocol.
 
     Highest priority number first: the kernel then finds each slot at the head of its list; any
     other order costs time that grows with the square of the number of rules. Rules of one
@@ -209,12 +212,12 @@ def rule_changes(add: Iterable[Rule] = (), delete: Iterable[Rule] = (), among: S
     changes = [Change(ADD, rule) for rule in sorted(add, key=lambda rule: -rule.priority)]
     unwanted = Counter(delete)
     groups: Dict[Tuple[str, int, int], List[Rule]] = {_group(rule): [] for rule in unwanted}
-    for rule in among:
+    for rule in among if unwanted else ():
         if _group(rule) in groups:
             groups[_group(rule)].append(rule)
     for key in sorted(groups, key=lambda group: group[1]):
         changes += _exact_deletions(groups[key], unwanted)
-    return changes
+    return changes + [Change(DELETE, rule) for rule, count in unwanted.items() if count > 0]
 
 
 def _group(rule: Rule) -> Tuple[str, int, int]:
