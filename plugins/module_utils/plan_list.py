@@ -70,9 +70,7 @@ def plan_routes(wanted: Sequence[Route], owned: Sequence[Route], purgeable: Call
         elif not same:
             replace.append((there[0], route))
     listed = {identity(route) for route in wanted}
-    delete = [
-        route for route in owned if route not in settled and (identity(route) in listed or purgeable(route))
-    ]
+    delete = [route for route in owned if route not in settled and (identity(route) in listed or purgeable(route))]
     replaced = {former for former, _new in replace}
     kept = [route for route in owned if route not in replaced and route not in delete]
     return RoutePlan(add, replace, delete, kept + add + [new for _former, new in replace])

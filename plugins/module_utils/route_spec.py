@@ -208,4 +208,3 @@ def need_devices(routes: Sequence[Placed], there: Sequence[str]) -> None:
     for key, device in device_of_hops(routes):
         if device not in there:
             raise PolicyError(key, device, f'no such interface; there are {", ".join(sorted(there))}')
-

@@ -47,8 +47,8 @@ def _purgeable(options: Mapping[str, Any], tables: Mapping[str, int]) -> Callabl
     if options['state'] == 'absent':
         raise PolicyError('purge', True, 'only with state present; an empty list there purges all of ours')
     ranges = [(0, HIGHEST_PRIORITY)] if in_priorities is None else in_priorities
-    return lambda rule: (in_tables is None or rule.table in in_tables) and any(
-        low <= rule.priority <= high for low, high in ranges
+    return lambda rule: (
+        (in_tables is None or rule.table in in_tables) and any(low <= rule.priority <= high for low, high in ranges)
     )
 
 

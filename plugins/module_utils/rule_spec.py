@@ -95,7 +95,7 @@ def _need_target(fields: Mapping[str, Any], action: str) -> None:
     if action == 'to-table' and 'table' not in fields and not fields.get('l3mdev'):
         raise PolicyError('table', None, 'is required for action to-table')
     if action == 'goto' and fields.get('goto', 0) <= fields['priority']:
-        raise PolicyError('goto', fields.get('goto'), f'must be a priority above {fields["priority"]}, this one\'s own')
+        raise PolicyError('goto', fields.get('goto'), f"must be a priority above {fields['priority']}, this one's own")
     for key, only in (('table', 'to-table'), ('goto', 'goto'), ('l3mdev', 'to-table')):
         if fields.get(key):
             _only_with(key, fields, action, only)

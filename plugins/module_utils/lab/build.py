@@ -40,18 +40,20 @@ def build(topology: Topology, ip: Iproute, seen: Mapping[str, Seen]) -> Dict[str
 
 def apply(lab: str, ip: Iproute, plan: Plan) -> None:
     """Run one plan."""
-    remove_hosts(lab, plan.remove)
-    if plan.create:
-        # A host that is made anew may have left its processes behind, on addresses that it gets again.
-        processes.end(strays(lab, ip))
     for host in plan.create:
         _create(lab, ip, host, plan.hosts[host])
     old = {host: plan.hosts[host] for host in plan.hosts if host not in plan.create}
     _write(lab, {host: todo.settings for host, todo in old.items()})
     ip.batches({naming.namespace(lab, host): (*todo.loopback, *todo.clear) for host, todo in old.items()})
+    # A namespace that was removed a moment ago takes its cables along whenever the kernel gets to it.
+    ip.batches({naming.namespace(lab, naming.SWITCH): plan.unplug}, may_miss=True)
     ip.batches({naming.namespace(lab, naming.SWITCH): plan.switch})
     ip.batches({naming.namespace(lab, host): todo.lines for host, todo in plan.hosts.items()})
     _write(lab, {host: todo.late_settings for host, todo in plan.hosts.items()})
+    remove_hosts(lab, plan.remove)
+    if plan.create:
+        # A host that was made anew may have left its processes behind, in a namespace without a name.
+        processes.end(strays(lab, ip))
 
 
 def _create(lab: str, ip: Iproute, host: str, todo: HostPlan) -> None:

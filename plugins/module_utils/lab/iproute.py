@@ -33,13 +33,17 @@ class Iproute:
         if text:
             _finish_batch('here', text, _feed(self._start('-batch', '-'), text))
 
-    def batches(self, lines: Mapping[str, Sequence[str]]) -> None:
-        """Lines for namespaces by name, side by side; returns when all are done."""
+    def batches(self, lines: Mapping[str, Sequence[str]], may_miss: bool = False) -> None:
+        """Lines for namespaces by name, side by side; returns when all are done.
+
+        With `may_miss` a line about a device that is not there is no error.
+        """
         texts = {name: '\n'.join(items) for name, items in lines.items() if items}
-        running = self._start_in(texts, '-batch', '-')
+        running = self._start_in(texts, *(('-force',) if may_miss else ()), '-batch', '-')
         done = {name: _feed(process, texts[name]) for name, process in running.items()}
         for name, finished in done.items():
-            _finish_batch(name, texts[name], finished)
+            if not (may_miss and _only_misses(finished.stderr)):
+                _finish_batch(name, texts[name], finished)
 
     def query(self, names: Iterable[str], *arguments: str) -> Dict[str, str]:
         """What `ip ARGUMENTS` prints in each namespace."""
@@ -65,6 +69,10 @@ class Iproute:
 def _feed(process: subprocess.Popen[str], text: str) -> subprocess.CompletedProcess[str]:
     out, error = process.communicate(text)
     return subprocess.CompletedProcess(process.args, process.returncode, out, error)
+
+
+def _only_misses(said: str) -> bool:
+    return all(_FAILED.search(line) or line.startswith('Cannot find device') for line in said.splitlines())
 
 
 def _finish_batch(name: str, text: str, done: subprocess.CompletedProcess[str]) -> None:

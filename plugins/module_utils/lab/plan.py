@@ -34,10 +34,14 @@ class HostPlan(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """All changes. `remove` and `create` are host names; `changes` says in words what will be done."""
+    """All changes. `remove` and `create` are host names; `changes` says in words what will be done.
+
+    `unplug` are the switch's links to delete; the kernel may be about to do so itself.
+    """
 
     remove: Lines
     create: Lines
+    unplug: Lines
     switch: Lines
     hosts: Dict[str, HostPlan]
     changes: Lines
@@ -52,16 +56,16 @@ def plan_lab(topology: Topology, seen: Mapping[str, Seen]) -> Plan:
     wanted = (naming.SWITCH, *(host.name for host in topology.hosts))
     remove = tuple(name for name in sorted(seen) if name not in wanted)
     create = tuple(name for name in wanted if name not in seen)
-    switch = tuple(_switch_lines(topology, seen))
+    unplug, switch = tuple(_unplug_lines(topology, seen)), tuple(_switch_lines(topology, seen))
     hosts = {naming.SWITCH: _switch_host(topology.name, seen.get(naming.SWITCH, _NOTHING))}
     hosts.update({host.name: _host_plan(topology.name, host, seen) for host in topology.hosts})
     changes = [f'remove namespace {name}' for name in remove]
     changes += [f'create namespace {name}' for name in create]
-    changes += [f'switch: {line}' for line in switch]
+    changes += [f'switch: {line}' for line in (*unplug, *switch)]
     for name, host in hosts.items():
         changes += [f'{name}: {line}' for line in (*host.loopback, *host.clear, *host.lines)]
         changes += [f'{name}: {path}={value}' for path, value in {**host.settings, **host.late_settings}.items()]
-    return Plan(remove, create, switch, hosts, tuple(changes))
+    return Plan(remove, create, unplug, switch, hosts, tuple(changes))
 
 
 def settings_of(host: Host) -> Tuple[Settings, Settings]:
@@ -128,15 +132,23 @@ def _address_lines(device: str, wanted: FrozenSet[str], link: Optional[LinkSeen]
         yield f'address add {address} dev {device}' + (' nodad' if ':' in address else '')
 
 
+def _unplug_lines(topology: Topology, seen: Mapping[str, Seen]) -> Iterator[str]:
+    nics = _nics_by_port(topology)
+    bridges = {network.name for network in topology.networks}
+    for link in seen.get(naming.SWITCH, _NOTHING).links.values():
+        unknown_bridge = link.kind == 'bridge' and link.name not in bridges
+        if unknown_bridge or (link.kind == 'veth' and not _keeps(link, nics, seen)):
+            yield f'link del dev {link.name}'
+
+
+def _nics_by_port(topology: Topology) -> Dict[str, Tuple[Host, Interface]]:
+    return {nic.port: (host, nic) for host in topology.hosts for nic in host.interfaces}
+
+
 def _switch_lines(topology: Topology, seen: Mapping[str, Seen]) -> Iterator[str]:
     links = seen.get(naming.SWITCH, _NOTHING).links
-    nics = {nic.port: (host, nic) for host in topology.hosts for nic in host.interfaces}
+    nics = _nics_by_port(topology)
     bridges = {network.name for network in topology.networks}
-    for link in links.values():
-        if link.kind == 'bridge' and link.name not in bridges:
-            yield f'link del dev {link.name}'
-        if link.kind == 'veth' and not _keeps(link, nics, seen):
-            yield f'link del dev {link.name}'
     for name in sorted(bridges):
         yield from _bridge_lines(name, links.get(name))
     index = max([_FIRST_INDEX, *(link.index + 1 for link in links.values())])
