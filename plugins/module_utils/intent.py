@@ -23,6 +23,8 @@ FINDERS = ('interface', 'mac', 'subnet', 'address')
 #: FRA_PRIORITY is 32 bits; everything at and above main's rule would never be asked.
 _LAST_PRIORITY = 32765
 _LAST_TABLE = 0xFFFFFFFF
+#: Conntrack zones are 16 bits (nft(8), ct zone).
+_LAST_ZONE = 0xFFFF
 #: Tables that are the kernel's: unspec, compat, default, main, local.
 _KERNEL_TABLES: FrozenSet[int] = frozenset((0, 252, 253, 254, 255))
 
@@ -42,6 +44,8 @@ POLICY_KEYS = dict.fromkeys(
         'check_vips',
         'fallback_default',
         'drain',
+        'zones',
+        'zone_base',
     )
 )
 
@@ -86,6 +90,8 @@ class ReturnPolicy:
     check_vips: bool
     fallback_default: bool
     drain: float
+    zones: bool
+    zone_base: int
 
 
 def parse_policy(data: Any) -> ReturnPolicy:
@@ -110,6 +116,8 @@ def parse_policy(data: Any) -> ReturnPolicy:
         check_vips=values.boolean('check_vips', given.get('check_vips', True)),
         fallback_default=values.boolean('fallback_default', given.get('fallback_default', False)),
         drain=values.seconds('drain', given.get('drain', 0.5), 60.0),
+        zones=values.boolean('zones', given.get('zones', False)),
+        zone_base=values.integer('zone_base', given.get('zone_base', 3000), 1, _LAST_ZONE - len(given['networks'])),
     )
     _check_whole(policy)
     return policy
@@ -200,6 +208,8 @@ def _check_whole(policy: ReturnPolicy) -> None:
             raise PolicyError(
                 f'services[{at}].network', service.network, f'no such network; known are {", ".join(names)}'
             )
+    if policy.zones and policy.strategy != 'connmark':
+        raise PolicyError('zones', True, f'is for strategy connmark; {policy.strategy} does not look at connections')
     room = values.mask_values(policy.mark_mask)[1]
     if len(names) > room:
         raise PolicyError(

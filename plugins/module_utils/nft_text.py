@@ -49,7 +49,8 @@ def _statement(statement: Dict[str, Any]) -> str:
         operator = '' if plain else f'{body["op"]} '
         return f'{_expression(body["left"])} {operator}{_expression(body["right"])}'
     if kind == 'mangle':
-        return f'{_expression(body["key"])} set {_expression(body["value"])}'
+        zone = body['key'].get('ct', {}).get('key') == 'zone'
+        return f'{_expression(body["key"])} set {body["value"] if zone else _expression(body["value"])}'
     if kind == 'vmap':
         return f'{_expression(body["key"])} vmap {_expression(body["data"])}'
     if kind == 'goto':
@@ -63,8 +64,10 @@ def _expression(value: Any) -> str:
     if isinstance(value, int):
         return f'{value:#010x}'
     kind, body = next(iter(value.items()))
-    if kind in ('meta', 'ct'):
-        return f'{kind} {body["key"]}' if kind == 'ct' or body['key'] == 'mark' else str(body['key'])
+    if kind == 'ct':
+        return ' '.join(['ct', *([body['dir']] if 'dir' in body else []), body['key']])
+    if kind == 'meta':
+        return 'meta mark' if body['key'] == 'mark' else str(body['key'])
     if kind == 'payload':
         return f'{body["protocol"]} {body["field"]}'
     if kind in ('&', '|'):

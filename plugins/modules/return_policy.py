@@ -123,6 +123,17 @@ options:
         from another strategy are answered with the old one for this long, before that is taken away.
     type: float
     default: 0.5
+  zones:
+    description:
+      - For V(connmark). Gives each network a conntrack zone, so that two clients behind different networks may even have
+        the same address and port at the same time. Without it the second of two such connections is not answered.
+      - Connections that are open when this is switched on or off are looked up in another zone and start anew.
+    type: bool
+    default: false
+  zone_base:
+    description: The zone of a network is this number plus its position, 65535 at most.
+    type: int
+    default: 3000
 seealso:
   - module: returntraffic.net.return_policy_info
   - name: Policy routing
@@ -219,6 +230,8 @@ _ARGUMENTS: Dict[str, Dict[str, Any]] = {
     'check_vips': {'type': 'bool', 'default': True},
     'fallback_default': {'type': 'bool', 'default': False},
     'drain': {'type': 'float', 'default': 0.5},
+    'zones': {'type': 'bool', 'default': False},
+    'zone_base': {'type': 'int', 'default': 3000},
 }
 
 

@@ -25,6 +25,10 @@ DEFAULT_METRIC = {'ipv4': 0, 'ipv6': 1024}
 CONNECTED_SCOPE = {'ipv4': 253, 'ipv6': 0}
 #: After conntrack (-200) and before or after dstnat (-100) alike: see docs/strategies.md.
 PREROUTING = Hook('filter', 'prerouting', -99)
+#: Before conntrack looks a packet up (-200), where its zone can still be chosen.
+RAW = Hook('filter', 'prerouting', -300)
+#: With no rule in it: that it is there makes conntrack resolve clashes of ports.
+POSTROUTING_NAT = Hook('nat', 'postrouting', 100)
 #: Only a chain of type route looks the packet up again after its mark has changed (nft(8)).
 OUTPUT = Hook('route', 'output', -150)
 

@@ -9,13 +9,13 @@ one that can answer one pod behind VIPs of two networks, and one client address 
 
 from __future__ import annotations
 
-from typing import Iterator, List
+from typing import Iterator, List, Tuple
 
 from ..bind import Attachment, Bound
 from ..desired import Desired, PriorityBlock
-from ..nft import NftRule, NftTable, ct, match, meta, rule, set_bits
+from ..nft import Chain, NftRule, NftTable, ct, match, meta, rule, set_bits
 from ..observed import Observed
-from .common import OUTPUT, PREROUTING, base_chain, marked_desired, restore_mark
+from .common import OUTPUT, POSTROUTING_NAT, PREROUTING, RAW, base_chain, marked_desired, restore_mark
 
 
 def compile_connmark(bound: Bound, host: Observed) -> Desired:
@@ -27,9 +27,27 @@ def compile_connmark(bound: Bound, host: Observed) -> Desired:
         chains=(
             base_chain('prerouting', PREROUTING, _prerouting(bound)),
             base_chain('output', OUTPUT, _restores(bound)),
+            *(_zone_chains(bound) if bound.policy.zones else ()),
         )
     )
     return desired
+
+
+def _zone_chains(bound: Bound) -> Tuple[Chain, ...]:
+    """Keeps connections apart that have the same addresses and ports but come in by different networks.
+
+    Only the original direction has a zone: replies are looked up in zone 0 as ever, where address translation has
+    given the second of two equal connections another port. That works only while some nat chain is loaded.
+    """
+    zones = (
+        rule(
+            f'{item.name}: connections of equal addresses and ports are kept apart by their network',
+            match(meta('iifname'), item.nic),
+            {'mangle': {'key': {'ct': {'key': 'zone', 'dir': 'original'}}, 'value': bound.policy.zone_base + at}},
+        )
+        for at, item in enumerate(bound.attachments, start=1)
+    )
+    return base_chain('zones', RAW, zones), base_chain('port_translation', POSTROUTING_NAT, ())
 
 
 def _prerouting(bound: Bound) -> Iterator[NftRule]:
