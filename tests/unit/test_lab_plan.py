@@ -98,8 +98,8 @@ def test_a_host_too_many_is_removed_and_its_ports_with_it() -> None:
 def test_a_missing_nic_is_made_and_nothing_else() -> None:
     plan = plan_lab(LAB, with_link(built(LAB), 'left', 'eth0'))
     assert plan.create == ()
-    assert plan.switch[0] == 'link del dev left.eth0'
-    assert plan.switch[1].startswith('link add name left.eth0 index 1011 ')
+    assert plan.unplug == ('link del dev left.eth0',)
+    assert plan.switch[0].startswith('link add name left.eth0 index 1011 ')
     assert plan.hosts['right'].lines == ()
     assert 'address add 10.0.0.1/24 dev eth0' in plan.hosts['left'].lines
 
@@ -132,7 +132,7 @@ def test_another_network_is_another_bridge() -> None:
 
 def test_a_renamed_nic_is_a_new_cable() -> None:
     plan = plan_lab(with_nic(name='wan0', port='left.wan0'), built(LAB))
-    assert 'link del dev left.eth0' in plan.switch
+    assert plan.unplug == ('link del dev left.eth0',)
     assert any('peer name wan0 netns rt-left' in line for line in plan.switch)
 
 
