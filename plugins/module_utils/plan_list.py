@@ -71,8 +71,8 @@ def plan_routes(wanted: Sequence[Route], owned: Sequence[Route], purgeable: Call
             replace.append((there[0], route))
     listed = {identity(route) for route in wanted}
     delete = [route for route in owned if route not in settled and (identity(route) in listed or purgeable(route))]
-    replaced = {former for former, _new in replace}
-    kept = [route for route in owned if route not in replaced and route not in delete]
+    gone = {*delete, *(former for former, _new in replace)}
+    kept = [route for route in owned if route not in gone]
     return RoutePlan(add, replace, delete, kept + add + [new for _former, new in replace])
 
 
@@ -82,7 +82,8 @@ def plan_no_routes(unwanted: Sequence[Route], owned: Sequence[Route]) -> RoutePl
     for route in unwanted:
         listed.setdefault(identity(route), []).append(route)
     delete = [route for route in owned if any(_meant(one, route) for one in listed.get(identity(route), ()))]
-    return RoutePlan([], [], delete, [route for route in owned if route not in delete])
+    gone = set(delete)
+    return RoutePlan([], [], delete, [route for route in owned if route not in gone])
 
 
 def _meant(listed: Route, route: Route) -> bool:

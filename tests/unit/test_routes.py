@@ -135,9 +135,10 @@ def test_a_device_that_is_not_there_is_named() -> None:
 
 
 def test_a_device_is_looked_up_here_by_default() -> None:
-    assert encode(Route('ipv4', 5, '10.0.0.0/8', next_hops=(NextHop(None, 'lo'),)))[-4:] == encode(
-        Route('ipv4', 5, '10.0.0.0/8', next_hops=(NextHop(None, 'lo'),)), {'lo': 1}
-    )[-4:]
+    assert (
+        encode(Route('ipv4', 5, '10.0.0.0/8', next_hops=(NextHop(None, 'lo'),)))[-4:]
+        == encode(Route('ipv4', 5, '10.0.0.0/8', next_hops=(NextHop(None, 'lo'),)), {'lo': 1})[-4:]
+    )
     with pytest.raises(KernelError, match='find device notthere0: no such device; there are .*lo'):
         encode(Route('ipv4', 5, '10.0.0.0/8', next_hops=(NextHop(None, 'notthere0'),)))
 

@@ -8,6 +8,7 @@ A device is a name in a Route and an index on the wire, so coding takes a table 
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 from typing import Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
@@ -45,9 +46,7 @@ _METRIC_MTU, _METRIC_ADVMSS = 2, 8
 _ONLINK = 0x4
 _CLONED = 0x200
 #: Attributes that have a field, or that say nothing about the route itself.
-_FIELDS = frozenset(
-    (_DST, _SRC, _OIF, _GATEWAY, _PRIORITY, _PREFSRC, _METRICS, _MULTIPATH, _CACHEINFO, _TABLE, _VIA)
-)
+_FIELDS = frozenset((_DST, _SRC, _OIF, _GATEWAY, _PRIORITY, _PREFSRC, _METRICS, _MULTIPATH, _CACHEINFO, _TABLE, _VIA))
 #: RTA_PREF of a route that prefers nothing (medium).
 _NO_PREFERENCE = (_PREF, b'\0')
 
@@ -294,7 +293,7 @@ def _bodies(netlink: Netlink, question: bytes) -> List[bytes]:
     try:
         return netlink.dump(RTM_GETROUTE, question)
     except KernelError as error:
-        if error.errno != 2:
+        if error.errno != errno.ENOENT:
             raise
         return []
 

@@ -46,7 +46,8 @@ _UIDS = struct.Struct('=II')
 
 #: Where the selectors that few rules have begin and end in a Rule, and what they are in the others.
 _FEW = slice(Rule._fields.index('fwmark'), Rule._fields.index('table'))
-_NONE_OF_FEW = Rule('ipv4', 0)[_FEW]
+_NONE_OF_FEW: Tuple[Any, ...] = tuple(Rule('ipv4', 0))[_FEW]
+_NOTHING_RARE: Tuple[Tuple[Any, ...], Attributes] = (_NONE_OF_FEW, ())
 
 
 def encode(rule: Rule) -> bytes:
@@ -104,7 +105,7 @@ def decode(body: bytes) -> Rule:
         if numbers.get(_SUPPRESS_PREFIXLEN) == _NOT_SUPPRESSED:
             del numbers[_SUPPRESS_PREFIXLEN]
         rare = numbers or texts or tos or flags & _INVERT
-        few, other = _decode_few(numbers, texts, tos, flags) if rare else (_NONE_OF_FEW, ())
+        few, other = _decode_few(numbers, texts, tos, flags) if rare else _NOTHING_RARE
         before = (
             FAMILY_NAMES[family],
             priority,
