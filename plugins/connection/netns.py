@@ -13,7 +13,7 @@ author:
   - returntraffic contributors (@returntraffic)
 description:
   - Runs commands and modules on the controller, but inside a network namespace, so that a namespace is a host.
-  - Made for the labs of M(returntraffic.net.netns_lab#module), whose hosts it finds by the name of the lab
+  - Made for the labs of M(returntraffic.net.netns_lab), whose hosts it finds by the name of the lab
     and of the host, for root's labs and for those of an unprivileged user.
     With O(netns_name) it enters any namespace that C(ip netns) knows.
   - Files are the controller's own. In the lab of an unprivileged user C(/run) is the lab's own.
