@@ -27,23 +27,23 @@ route add 10.9.0.0/16 via 10.0.0.9 table 3001 proto 186
 route add default via 10.0.0.9 table 3001 metric 50
 route add default via 10.0.0.9
 """
+TWO_WAYS = [{'gateway': '10.0.0.2', 'weight': 3}, {'gateway': '10.0.1.2', 'device': 'bridge1'}]
+TWO_WAYS6 = [{'gateway': 'fd00::2', 'weight': 3}, {'gateway': 'fd00:1::2'}]
+FAR = {'gateway': '99.0.0.9', 'device': 'bridge0', 'onlink': True}
 ROUTES: List[Dict[str, Any]] = [
     {'destination': 'default', 'gateway': '10.0.0.2', 'table': 3001},
     {'destination': 'default', 'gateway': 'FD00::2', 'device': 'bridge0', 'table': 3001, 'mtu': 1400},
     {'destination': 'default', 'type': 'unreachable', 'family': 'both', 'table': 3001, 'metric': 4278198272},
-    {'destination': '10.5.0.0/16', 'table': '3001', 'next_hops': [{'gateway': '10.0.0.2', 'weight': 3},
-                                                                   {'gateway': '10.0.1.2', 'device': 'bridge1'}]},
-    {'destination': 'fd05::/16', 'table': 3001, 'next_hops': [{'gateway': 'fd00::2', 'weight': 3},
-                                                               {'gateway': 'fd00:1::2'}]},
+    {'destination': '10.5.0.0/16', 'table': '3001', 'next_hops': TWO_WAYS},
+    {'destination': 'fd05::/16', 'table': 3001, 'next_hops': TWO_WAYS6},
     {'destination': '10.6.0.0/16', 'device': 'bridge1', 'source': '10.0.1.1', 'mtu': 1300},
     {'destination': '10.7.0.0/16', 'gateway': 'fe80::1', 'device': 'bridge0'},
     {'destination': 'fd07::/16', 'gateway': 'fd99::1', 'device': 'bridge0', 'onlink': True, 'metric': 7},
     {'destination': '10.8.0.1', 'type': 'local', 'device': 'lo', 'table': 78},
     {'destination': 'fd08::1', 'type': 'blackhole', 'table': 78},
     {'destination': '10.8.0.0/24', 'type': 'throw', 'table': 78},
-    {'destination': '10.50.0.0/16', 'gateway': '99.0.0.9', 'table': 'main', 'metric': 3, 'device': 'bridge0',
-     'onlink': True},
-]  # fmt: skip
+    {'destination': '10.50.0.0/16', 'table': 'main', 'metric': 3, **FAR},
+]
 
 
 @pytest.fixture

@@ -81,7 +81,9 @@ def _scope(route: Route) -> int:
         return SCOPE_UNIVERSE
     if route.type == 'local':
         return SCOPE_HOST
-    through_gateway = any(hop.gateway for hop in route.next_hops) or any(kind == _NH_ID for kind, _ in route.other)
+    through_gateway = any(hop.gateway for hop in route.next_hops) or any(
+        kind == _NH_ID for kind, _payload in route.other
+    )
     return SCOPE_UNIVERSE if through_gateway and route.type == 'unicast' else SCOPE_LINK
 
 
