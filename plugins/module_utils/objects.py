@@ -88,11 +88,12 @@ class Route(NamedTuple):
 class Link(NamedTuple):
     """One network interface.
 
+    `number` is what the kernel knows it by (its ifindex); a tuple's own method is called index.
     `lower` is the device it stands on in the same namespace (IFLA_LINK): that of a VLAN
     or macvlan; of a veth its other end, None when that is in another namespace.
     """
 
-    index: int
+    number: int
     name: str
     mac: Optional[str] = None
     up: bool = False

@@ -31,7 +31,7 @@ def encode(link: Link, indexes: Mapping[str, int]) -> bytes:
     if link.master is not None and link.master not in indexes:
         there = ', '.join(indexes)
         raise KernelError('find', f'master {link.master} of {link.name}', f'no such device; there are {there}')
-    parts = [_HEADER.pack(0, 0, link.index, _IFF_UP if link.up else 0, _IFF_UP)]
+    parts = [_HEADER.pack(0, 0, link.number, _IFF_UP if link.up else 0, _IFF_UP)]
     parts.append(attribute(_IFNAME, link.name.encode() + b'\0'))
     if link.mac:
         parts.append(attribute(_ADDRESS, bytes.fromhex(link.mac.replace(':', ''))))
@@ -86,11 +86,11 @@ def _index(payload: Optional[bytes]) -> Optional[str]:
 def list_links(netlink: Netlink) -> List[Link]:
     """All interfaces by index; `master` and `lower` are names."""
     question = _HEADER.pack(0, 0, 0, 0, 0) + attribute(_EXT_MASK, _NUMBER.pack(_SKIP_STATISTICS))
-    links = sorted(map(decode, netlink.dump(RTM_GETLINK, question)), key=lambda link: link.index)
+    links = sorted(map(decode, netlink.dump(RTM_GETLINK, question)), key=lambda link: link.number)
     return with_names(links)
 
 
 def with_names(links: List[Link]) -> List[Link]:
     """Links with names in the place of indexes; a device out of sight (in another namespace) is None."""
-    names = {str(link.index): link.name for link in links}
+    names = {str(link.number): link.name for link in links}
     return [link._replace(master=names.get(link.master or ''), lower=names.get(link.lower or '')) for link in links]

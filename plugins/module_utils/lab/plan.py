@@ -151,7 +151,7 @@ def _switch_lines(topology: Topology, seen: Mapping[str, Seen]) -> Iterator[str]
     bridges = {network.name for network in topology.networks}
     for name in sorted(bridges):
         yield from _bridge_lines(name, links.get(name))
-    index = max([_FIRST_INDEX, *(link.index + 1 for link in links.values())])
+    index = max([_FIRST_INDEX, *(link.number + 1 for link in links.values())])
     for number, (host, nic) in enumerate(nics.values()):
         link = links.get(nic.port)
         kept = link if link and _keeps(link, nics, seen) else None

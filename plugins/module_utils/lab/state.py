@@ -36,10 +36,10 @@ class HostState(NamedTuple):
 
 
 class LinkSeen(NamedTuple):
-    """One link as `ip -j -d address` shows it. peer: the other end's index, in whatever namespace it is."""
+    """One link as `ip -j -d address` shows it. peer: the other end's number, in whatever namespace it is."""
 
     name: str
-    index: int
+    number: int
     kind: str
     peer: Optional[int]
     mac: str
@@ -76,7 +76,7 @@ def _link(item: Mapping[str, Any]) -> LinkSeen:
     pending = any(info.get('tentative') for info in infos)
     return LinkSeen(
         name=str(item['ifname']),
-        index=int(item['ifindex']),
+        number=int(item['ifindex']),
         kind=kind,
         peer=item.get('link_index'),
         mac=str(item.get('address', '')),
@@ -108,7 +108,7 @@ def desired_host(host: Host) -> HostState:
 
 def observed_host(seen: Seen, switch: Optional[Seen]) -> HostState:
     """One host as it is: the NICs that are plugged into the switch."""
-    ports = {port.index: port for port in switch.links.values()} if switch else {}
+    ports = {port.number: port for port in switch.links.values()} if switch else {}
     nics: Dict[str, Nic] = {}
     for link in seen.links.values():
         port = ports.get(link.peer or 0)
@@ -123,7 +123,7 @@ def plugged(nic: Optional[LinkSeen], port: Optional[LinkSeen]) -> bool:
     """Whether these two are the ends of one cable."""
     if nic is None or port is None:
         return False
-    return nic.kind == port.kind == 'veth' and nic.peer == port.index and port.peer == nic.index
+    return nic.kind == port.kind == 'veth' and nic.peer == port.number and port.peer == nic.number
 
 
 def shown(networks: Tuple[str, ...], hosts: Mapping[str, HostState]) -> Dict[str, Any]:
