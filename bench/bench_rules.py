@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import statistics
 import time
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, List, Sequence
 
 from ansible_collections.returntraffic.net.plugins.module_utils.rule_list import ensure_rules
 from modules import module_arguments, module_command
@@ -59,7 +59,12 @@ def ip_descending(namespace: Namespace) -> float:
     return seconds(lambda: namespace.batch(text))
 
 
-def in_process(namespace: Namespace, options: Dict[str, Any] = OPTIONS) -> float:
+def in_process(namespace: Namespace) -> float:
+    return with_rules(namespace, OPTIONS['rules'])
+
+
+def with_rules(namespace: Namespace, rules: Sequence[Any]) -> float:
+    options = {**OPTIONS, 'rules': rules}
     with namespace.entered():
         return seconds(lambda: ensure_rules(options))
 
@@ -75,7 +80,7 @@ def nothing_to_do(namespace: Namespace) -> float:
 
 
 def one_more(namespace: Namespace) -> float:
-    in_process(namespace, {**OPTIONS, 'rules': OPTIONS['rules'][:-1]})
+    with_rules(namespace, OPTIONS['rules'][:-1])
     return in_process(namespace)
 
 
