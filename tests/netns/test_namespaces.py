@@ -14,8 +14,8 @@ from namespaces import Namespace
 def test_entering_and_leaving(namespace: Namespace) -> None:
     namespace.run('ip', 'link', 'add', 'inside0', 'type', 'bridge')
     with namespace.entered():
-        assert 'inside0' in [name for _, name in socket.if_nameindex()]
-    assert 'inside0' not in [name for _, name in socket.if_nameindex()]
+        assert 'inside0' in [name for _index, name in socket.if_nameindex()]
+    assert 'inside0' not in [name for _index, name in socket.if_nameindex()]
 
 
 def test_nothing_remains() -> None:

@@ -124,7 +124,7 @@ def test_a_refusal_that_echoes_the_whole_request() -> None:
 
 def test_every_message_has_its_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = connected(monkeypatch, lambda data: acknowledge(data, refuse=7))
-    outcomes = Netlink().send([Message(32, 0, b'rule') for _ in range(10)])
+    outcomes = Netlink().send([Message(32, 0, b'rule') for _number in range(10)])
     assert [number + 1 for number, outcome in enumerate(outcomes) if outcome] == [7]
     assert outcomes[6] == Refusal(errno.EEXIST, 'File exists')
     assert len(outcomes) == 10
@@ -134,7 +134,7 @@ def test_every_message_has_its_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_nothing_is_sent_after_the_call_with_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = connected(monkeypatch, lambda data: acknowledge(data, refuse=2))
-    outcomes = Netlink().send([Message(32, 0, b'rule') for _ in range(10)], stop=True)
+    outcomes = Netlink().send([Message(32, 0, b'rule') for _number in range(10)], stop=True)
     assert [bool(outcome) for outcome in outcomes] == [False, True, False, False]
     assert len(kernel.sent) == 1
 

@@ -113,7 +113,7 @@ def test_what_is_sent_has_what_was_captured(captured: str) -> None:
 def test_round_trip(rule: Rule) -> None:
     again = decode(encode(rule))
     assert again == rule
-    assert type(again) is Rule
+    assert isinstance(again, Rule)
     assert Rule(*again) == again and hash(Rule(*again)) == hash(again)
 
 
