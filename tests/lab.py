@@ -112,7 +112,7 @@ class Lab:
         return answer
 
     def forget_path_mtu(self) -> None:
-        """Let node and pods learn the paths' MTU anew: the kernel keeps it for ten minutes, in routes that outlive us."""
+        """Let node and pods learn the paths' MTU anew: the kernel keeps it ten minutes, in routes that outlive us."""
         for name in ('node', 'pod1', 'pod2'):
             host = self.host(name)
             host.run('ip', '-4', 'route', 'flush', 'cache')

@@ -12,7 +12,7 @@ import socket
 import time
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Dict, Optional, Sequence, Tuple, Type
+from typing import Dict, List, Optional, Sequence, Set, Tuple, Type
 
 from namespaces import Namespace
 
@@ -86,7 +86,7 @@ class Steady:
 def _pump(targets: Sequence[Target], interval: float, started: int, stop: int) -> Sequence[Tuple[int, int]]:
     """Send to every target each interval until the stop pipe is closed; (sent, answered) for each."""
     sockets = [_connected(target) for target in targets]
-    answers = [set() for _target in targets]
+    answers: List[Set[bytes]] = [set() for _target in targets]
     os.set_blocking(stop, False)
     with selectors.DefaultSelector() as selector:
         for number, item in enumerate(sockets):
@@ -105,7 +105,9 @@ def _pump(targets: Sequence[Target], interval: float, started: int, stop: int) -
     return [(sent, len(found)) for found in answers]
 
 
-def _receive(selector: selectors.BaseSelector, sockets: Sequence[socket.socket], answers: list, until: float) -> None:
+def _receive(
+    selector: selectors.BaseSelector, sockets: Sequence[socket.socket], answers: List[Set[bytes]], until: float
+) -> None:
     while (left := until - time.monotonic()) > 0:
         for key, _events in selector.select(left):
             answers[key.data].add(sockets[key.data].recv(64))

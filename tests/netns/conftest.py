@@ -11,12 +11,11 @@ from typing import Iterator
 import pytest
 from namespaces import Namespace
 
-
-_MATRIX: Counter = Counter()
+_MATRIX: Counter[str] = Counter()
 
 
 @pytest.fixture(scope='session')
-def matrix() -> Counter:
+def matrix() -> Counter[str]:
     """How many cells of the matrix came out how; told at the end of the run."""
     return _MATRIX
 
@@ -27,11 +26,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         return
     refused = {key: count for key, count in _MATRIX.items() if key.startswith('refused: ')}
     skipped = len(terminalreporter.stats.get('skipped', []))
-    cells = _MATRIX['passed'] + sum(refused.values())
+    passed, controls, declined = _MATRIX['passed'], _MATRIX['control'], sum(refused.values())
     terminalreporter.write_line('')
     terminalreporter.write_line(
-        f'matrix: {cells} cells: {_MATRIX["passed"]} passed, {sum(refused.values())} refused with reason, {skipped} skipped; '
-        f'negative control: {_MATRIX["control"]} cells, none passed'
+        f'matrix: {passed + declined} cells: {passed} passed, {declined} refused with reason, {skipped} skipped; '
+        f'negative control: {controls} cells, none passed'
     )
     for reason, count in refused.items():
         terminalreporter.write_line(f'  {count} {reason}')

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from typing import Callable, Iterator, List, Sequence
+from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
 
 import packets
 import pytest
@@ -57,7 +57,7 @@ def in_child(action: Callable[[], None]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def places(frames: Sequence[Frame]) -> List[tuple]:
+def places(frames: Sequence[Frame]) -> List[Tuple[str, bool, str, str]]:
     return [(frame.nic, frame.outgoing, frame.src, frame.dst) for frame in frames]
 
 
@@ -245,7 +245,7 @@ def test_the_module_captures_across_two_calls_and_changes_nothing(lab: SmallLab)
         ({'state': 'paused'}, 'started, stopped'),
     ],
 )
-def test_the_module_refuses_in_one_line(namespace: Namespace, options: dict, words: str) -> None:
+def test_the_module_refuses_in_one_line(namespace: Namespace, options: Dict[str, Any], words: str) -> None:
     answer = run_module(namespace, 'return_capture', **options)
     assert answer['failed']
     assert words in answer['msg']

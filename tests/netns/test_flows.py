@@ -11,7 +11,7 @@ import os
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Iterator, List
+from typing import Any, Dict, Iterator, List, Tuple
 
 import pytest
 from ansible_collections.returntraffic.net.plugins.module_utils.proof.flows import fire
@@ -36,7 +36,7 @@ def fire_in(namespace: Namespace, wanted: List[Flow], **options: Any) -> List[An
         return fire(wanted, **options)
 
 
-def outcomes(answers: List[Answer]) -> List[tuple]:
+def outcomes(answers: List[Answer]) -> List[Tuple[bool, str]]:
     return [(answer.answered, answer.detail) for answer in answers]
 
 
@@ -56,7 +56,11 @@ def test_every_kind_has_its_answer_in_both_families(lab: SmallLab) -> None:
 
 
 def test_answers_tell_the_clients_side_of_each_flow(lab: SmallLab) -> None:
-    kinds = [{'kind': 'tcp', 'port': 8080}, {'kind': 'tcp_closed', 'port': 8089}, {'kind': 'udp', 'port': 8080}]
+    kinds: List[Dict[str, Any]] = [
+        {'kind': 'tcp', 'port': 8080},
+        {'kind': 'tcp_closed', 'port': 8089},
+        {'kind': 'udp', 'port': 8080},
+    ]
     answers = fire_in(lab.client, flows(*kinds, {'kind': 'icmp'}, count=5))
     assert {answer.local_address for answer in answers} == {CLIENT_4, CLIENT_6}
     near = [(answer.vip, answer.kind, answer.local_port, answer.icmp_id) for answer in answers]
@@ -76,7 +80,7 @@ def test_answers_tell_the_clients_side_of_each_flow(lab: SmallLab) -> None:
         ({'kind': 'udp_closed', 'port': 8080}, 'the port is open'),
     ],
 )
-def test_the_wrong_answer_is_none(lab: SmallLab, flow: dict, detail: str) -> None:
+def test_the_wrong_answer_is_none(lab: SmallLab, flow: Dict[str, Any], detail: str) -> None:
     assert outcomes(fire_in(lab.client, flows(flow))) == [(False, detail)] * 2
 
 
@@ -113,7 +117,7 @@ def test_what_this_host_cannot_send_is_told_from_what_is_not_answered(lab: Small
 
 
 def test_a_source_address_can_be_chosen(lab: SmallLab) -> None:
-    kinds = [{'kind': 'tcp', 'port': 8080}, {'kind': 'udp', 'port': 8080}, {'kind': 'icmp'}]
+    kinds: List[Dict[str, Any]] = [{'kind': 'tcp', 'port': 8080}, {'kind': 'udp', 'port': 8080}, {'kind': 'icmp'}]
     answers = fire_in(lab.client, flows(*[{**kind, 'source': '10.9.1.2'} for kind in kinds]))
     assert [(answer.answered, answer.local_address) for answer in answers] == [(True, '10.9.1.2')] * 3
 
@@ -145,7 +149,7 @@ def _greet(greeter: socket.socket, times: int) -> None:
 def test_the_first_packets_wait_for_the_neighbour_to_be_found(lab: SmallLab) -> None:
     """The neighbour is silent at first: its second solicitation, after a second, is still in time for all kinds."""
     lab.node.run('ip', 'link', 'set', 'eth1', 'arp', 'off')
-    kinds = [{'kind': 'tcp', 'port': 8080}, {'kind': 'udp', 'port': 8080}, {'kind': 'icmp'}]
+    kinds: List[Dict[str, Any]] = [{'kind': 'tcp', 'port': 8080}, {'kind': 'udp', 'port': 8080}, {'kind': 'icmp'}]
     wanted = [flow for flow in flows(*kinds) if flow.family == 'ipv4']
     with ThreadPoolExecutor() as threads:
         running = threads.submit(fire_in, lab.client, wanted)
@@ -201,7 +205,7 @@ def test_the_module_fires_nothing_in_check_mode(lab: SmallLab) -> None:
         ({'flows': [{'kind': 'icmp', 'prot': 1}]}, 'prot'),
     ],
 )
-def test_the_module_refuses_in_one_line(namespace: Namespace, target: dict, words: str) -> None:
+def test_the_module_refuses_in_one_line(namespace: Namespace, target: Dict[str, Any], words: str) -> None:
     result = run_module(namespace, 'return_flows', client='client', targets=[{**TARGET, **target}])
     assert result['failed']
     assert words in result['msg']

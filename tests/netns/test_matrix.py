@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from typing import Any, Dict, Iterator, List, Tuple
+from typing import Any, Dict, Iterator, List, Set, Tuple
 
 import pytest
 from ansible_collections.returntraffic.net.plugins.module_utils.proof.verdict import Verdict
@@ -74,7 +74,7 @@ def run_cells(lab: Lab, prefix: Cell, *relations: str) -> Dict[Cell, List[Verdic
     return cells
 
 
-def test_control_every_reply_goes_astray(lab: Lab, rp_filter: str, matrix: Counter) -> None:
+def test_control_every_reply_goes_astray(lab: Lab, rp_filter: str, matrix: Counter[str]) -> None:
     """Without a policy no cell passes, or the rest of this file shows nothing."""
     cells = run_cells(lab, ('none', rp_filter), 'own', 'shared', 'cross')
     wrong = {
@@ -88,7 +88,7 @@ def test_control_every_reply_goes_astray(lab: Lab, rp_filter: str, matrix: Count
 
 
 @pytest.mark.parametrize('strategy', STRATEGIES)
-def test_every_reply_leaves_by_its_requests_nic(lab: Lab, rp_filter: str, strategy: str, matrix: Counter) -> None:
+def test_every_reply_leaves_by_its_requests_nic(lab: Lab, rp_filter: str, strategy: str, matrix: Counter[str]) -> None:
     before = state_of(lab.node)
     lab.apply(strategy)
     try:
@@ -107,7 +107,7 @@ def test_every_reply_leaves_by_its_requests_nic(lab: Lab, rp_filter: str, strate
     matrix['passed'] += len(cells)
 
 
-def met_packet_too_big(cells: Dict[Cell, List[Verdict]]) -> set:
+def met_packet_too_big(cells: Dict[Cell, List[Verdict]]) -> Set[Tuple[str, str]]:
     """(family, client) of the pmtu flows for which a router did say packet too big."""
     return {
         (item.family, item.client) for found in cells.values() for item in found if item.kind == 'pmtu' and item.ptb
@@ -115,7 +115,7 @@ def met_packet_too_big(cells: Dict[Cell, List[Verdict]]) -> set:
 
 
 @pytest.mark.parametrize('strategy', ['static', 'source', 'mark'])
-def test_what_cannot_be_answered_is_refused(lab: Lab, rp_filter: str, strategy: str, matrix: Counter) -> None:
+def test_what_cannot_be_answered_is_refused(lab: Lab, rp_filter: str, strategy: str, matrix: Counter[str]) -> None:
     """The intent that asks for the cells left out above is refused, for the known reason, and nothing changes."""
     relation = 'cross' if strategy == 'static' else 'shared'
     before = state_of(lab.node)

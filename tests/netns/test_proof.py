@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from typing import Iterator, List
+from typing import Any, Dict, Iterator, List
 
 import pytest
 from ansible_collections.returntraffic.net.plugins.module_utils.proof.spec import Flow
@@ -16,7 +16,7 @@ from namespaces import Namespace
 from proving import prove
 from small_lab import CLIENT_4, CLIENT_6, VIP_4, VIP_6, SmallLab, flows, link, small_lab
 
-KINDS = [
+KINDS: List[Dict[str, Any]] = [
     {'kind': 'tcp', 'port': 8080},
     {'kind': 'udp', 'port': 8080},
     {'kind': 'icmp'},

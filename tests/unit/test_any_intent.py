@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterable
+from typing import Any, Dict, Iterable
 
 from ansible_collections.returntraffic.net.plugins.module_utils.bind import bind
 from ansible_collections.returntraffic.net.plugins.module_utils.errors import PolicyError
@@ -33,7 +33,7 @@ PREFIX = st.sampled_from(['10.0.0.0/8', 'fd00::/8', '10.0.0.1/8', '0.0.0.0/0', '
 NUMBER = st.integers(-1, 2**33) | st.sampled_from(['0x10000', '7', 'x', 3000, 254])
 
 
-def mutated(base: dict, keys: Iterable[str]) -> st.SearchStrategy:
+def mutated(base: Dict[str, Any], keys: Iterable[str]) -> st.SearchStrategy:
     """The good mapping with a few keys replaced by something plausible, by junk, or left out."""
     keys = tuple(keys)
     plausible = (

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Dict
+from typing import Any, Dict
 
 import pytest
 from kernels import catalogue, cli, debian, guest, initramfs, junit, machine, modules, qemu, report, store, tools
@@ -113,9 +113,10 @@ def test_the_command_line_of_qemu(tmp_path: Path) -> None:
     assert not [word for word in command if 'kvm' in word]
 
 
-def job(**values: object) -> guest.Job:
+def job(**values: Any) -> guest.Job:
     """A job in a checkout that is no special place."""
-    return guest.Job(**{'argv': ['true'], 'checkout': Path('/srv/checkout'), **values})
+    given: Dict[str, Any] = {'argv': ['true'], 'checkout': Path('/srv/checkout'), **values}
+    return guest.Job(**given)
 
 
 def run_script(script: str, folder: Path) -> subprocess.CompletedProcess[str]:

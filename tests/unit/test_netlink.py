@@ -31,7 +31,9 @@ class Kernel:
     """A socket: keeps what is sent, and answers with the datagrams that `answer` makes of each send."""
 
     def __init__(self, answer: Any) -> None:
-        self.answer, self.sent, self.waiting = answer, [], []
+        self.answer = answer
+        self.sent: List[bytes] = []
+        self.waiting: List[Any] = []
         self.opened = 1
 
     def sendall(self, data: bytes) -> None:
@@ -182,7 +184,12 @@ def test_a_dump_that_never_is_consistent_is_an_error(monkeypatch: pytest.MonkeyP
 def test_a_dump_that_lost_datagrams_is_made_anew_on_a_new_socket(monkeypatch: pytest.MonkeyPatch) -> None:
     lost = [[OSError(errno.ENOBUFS, 'lost')], []]
     kernel = connected(monkeypatch, lambda data: lost.pop(0) + multipart(data) if len(lost) == 2 else multipart(data))
-    monkeypatch.setattr(wire, '_open', lambda: (kernel.waiting.clear(), kernel)[1])
+
+    def opened_anew() -> Kernel:
+        kernel.waiting.clear()
+        return kernel
+
+    monkeypatch.setattr(wire, '_open', opened_anew)
     assert Netlink().dump(34, b'') == [b'one1', b'two2', b'six6']
     assert kernel.opened == 0
 

@@ -17,7 +17,7 @@ from ansible_collections.returntraffic.net.plugins.module_utils.kernel.changes i
     inverse,
     send_changes,
 )
-from ansible_collections.returntraffic.net.plugins.module_utils.kernel.netlink import Message, Refusal
+from ansible_collections.returntraffic.net.plugins.module_utils.kernel.netlink import Message, Netlink, Refusal
 from ansible_collections.returntraffic.net.plugins.module_utils.objects import NextHop, Route, Rule
 from ansible_collections.returntraffic.net.plugins.module_utils.plan_list import (
     plan_no_routes,
@@ -115,11 +115,12 @@ def test_a_foreign_route_in_the_way_is_refused() -> None:
         refuse_taken([(3, NEAR), (4, FAR)], [foreign])
 
 
-class Kernel:
+class Kernel(Netlink):
     """Takes messages as Netlink.send does, except those with a refused body."""
 
     def __init__(self, *refused: bytes) -> None:
-        self.refused, self.taken = refused, []
+        self.refused = refused
+        self.taken: List[bytes] = []
 
     def send(self, messages: Sequence[Message], stop: bool = False) -> List[Optional[Refusal]]:
         outcomes = [Refusal(17, 'said no') if message.body in self.refused else None for message in messages]
