@@ -19,8 +19,10 @@ description:
   - Files are the controller's own. In the lab of an unprivileged user C(/run) is the lab's own.
 notes:
   - Needs C(nsenter) of util-linux on the controller.
-  - Only root can enter a namespace of root's. In a lab of an unprivileged user the user is root already,
-    so C(become) to root does nothing there, and other users do not exist.
+  - Only root can enter a namespace of root's, and may C(become) another user in it.
+  - In a lab of an unprivileged user that user is root already and other users do not exist,
+    so C(become) is an error there. With C(ansible_become=false) as a variable of the lab's hosts,
+    plays that were made for other hosts with C(become) run in it too.
   - Pipelining is supported and saves little here, as nothing has to be copied over a network.
 seealso:
   - module: returntraffic.net.netns_lab
@@ -99,7 +101,7 @@ import shutil
 from typing import Any, List, NamedTuple, Optional, Tuple
 
 import ansible.constants as C
-from ansible.errors import AnsibleConnectionFailure, AnsibleError
+from ansible.errors import AnsibleConnectionFailure, AnsibleError, AnsibleFileNotFound
 from ansible.plugins.connection.local import Connection as LocalConnection
 from ansible.utils.display import Display
 
@@ -127,10 +129,9 @@ class Connection(LocalConnection):
     has_pipelining = True
 
     def _connect(self) -> Connection:
-        target = self._target()
-        if target.holder is not None:
-            # The user is root in there: become to root has nothing to do, and sudo could not work.
-            self.default_user = 'root'
+        if self._target().holder is not None and self.become:
+            cure = 'the lab of an unprivileged user has no other user than root, who runs everything already'
+            raise AnsibleError(f'become is not possible here: {cure}; set ansible_become to false')
         super()._connect()
         return self
 
@@ -142,20 +143,22 @@ class Connection(LocalConnection):
 
     def put_file(self, in_path: str, out_path: str) -> None:
         """Copy a file of the controller to a path as the host sees it."""
-        super().put_file(in_path, self._outside(out_path))
+        holder = self._target().holder
+        if holder is None:
+            super().put_file(in_path, out_path)
+        else:
+            _copy(in_path, holder.path(os.path.abspath(out_path)))
 
     def fetch_file(self, in_path: str, out_path: str) -> None:
         """Copy a file, by its path as the host sees it, to the controller."""
-        # Not the parent's: it calls put_file, which would look at the wrong one of the two paths.
-        LocalConnection.put_file(self, self._outside(in_path), out_path)
+        holder = self._target().holder
+        if holder is None:
+            super().fetch_file(in_path, out_path)
+        else:
+            _copy(holder.path(os.path.abspath(in_path)), out_path)
 
     def _shell_path(self) -> str:
         return getattr(self._shell, 'executable', None) or C.DEFAULT_EXECUTABLE or '/bin/sh'
-
-    def _outside(self, path: str) -> str:
-        """The path of a file of the host's, seen from the controller: only a rootless lab has mounts of its own."""
-        holder = self._target().holder
-        return path if holder is None else holder.path(os.path.abspath(path))
 
     def _entry(self, target: Target) -> List[str]:
         """The command that enters a namespace."""
@@ -210,6 +213,19 @@ class Connection(LocalConnection):
 
     def _owner(self) -> str:
         return f'user {self.get_option("netns_user") or _name(os.geteuid())}'
+
+
+def _copy(source: str, target: str) -> None:
+    """Copy a file by paths of which one leads through a rootless lab's own mounts.
+
+    The parent's way would resolve /proc/PID/root first, and that leads back out of the lab.
+    """
+    try:
+        shutil.copyfile(source, target)
+    except FileNotFoundError as error:
+        raise AnsibleFileNotFound(f'file or directory does not exist: {error.filename}') from error
+    except (OSError, shutil.Error) as error:
+        raise AnsibleError(f'failed to copy {source} to {target}: {error}') from error
 
 
 def _uid(user: Any) -> int:
