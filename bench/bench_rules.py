@@ -25,7 +25,7 @@ OPTIONS: Dict[str, Any] = {
     'purge': True,
     'tables': None,
     'priorities': None,
-    'protocol': 198,
+    'protocol': 202,
     'family': 'ipv4',
     'rules': [
         {'priority': FIRST + number, 'from': f'10.{number >> 8}.{number & 255}.1', 'table': 100 + number % 4}
@@ -46,7 +46,7 @@ def seconds(work: Callable[[], Any]) -> float:
 
 def batch_lines() -> List[str]:
     rules = OPTIONS['rules']
-    return [f'rule add pref {r["priority"]} from {r["from"]} table {r["table"]} protocol 198\n' for r in rules]
+    return [f'rule add pref {r["priority"]} from {r["from"]} table {r["table"]} protocol 202\n' for r in rules]
 
 
 def ip_ascending(namespace: Namespace) -> float:

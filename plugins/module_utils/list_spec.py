@@ -15,14 +15,14 @@ from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Opt
 from . import values
 from .errors import PolicyError
 from .kernel.names import table_id
-from .objects import PROTOCOL
+from .objects import LIST_PROTOCOL, PROTOCOL
 
 _Parsed = TypeVar('_Parsed')
 Parser = Callable[[str, Any], Any]
 
 #: Routing protocols of the kernel and of routing daemons (rtnetlink.h, FRR's rt_netlink.h, rt_protos): their
-#: owners delete such rules and routes at will. Ours is the one exception.
-TAKEN_PROTOCOLS = frozenset((*range(19), 42, 84, 99, *range(186, 199))) - {PROTOCOL}
+#: owners delete such rules and routes at will. So does return_policy with its own.
+TAKEN_PROTOCOLS = frozenset((*range(19), 42, 84, 99, *range(186, 199), PROTOCOL))
 
 FAMILY_CHOICES = ('ipv4', 'ipv6', 'both')
 
@@ -35,7 +35,7 @@ class Context(NamedTuple):
     """What holds for all entries of a list."""
 
     tables: Mapping[str, int]
-    protocol: int = PROTOCOL
+    protocol: int = LIST_PROTOCOL
     family: str = 'ipv4'
 
 
@@ -120,7 +120,7 @@ def parse_protocol(key: str, value: Any) -> int:
     """The protocol that tags what is ours: 1-255 without those of the kernel and of routing daemons."""
     number = values.integer(key, value, 0, 255)
     if number in TAKEN_PROTOCOLS:
-        raise PolicyError(key, value, f'taken by the kernel or a routing daemon; allowed are {_allowed_protocols()}')
+        raise PolicyError(key, value, f'taken by the kernel, a routing daemon or return_policy; allowed are {_allowed_protocols()}')
     return number
 
 

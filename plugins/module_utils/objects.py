@@ -12,9 +12,13 @@ from __future__ import annotations
 
 from typing import Dict, NamedTuple, Optional, Tuple
 
-#: Routing protocol that tags every rule and route of ours (0-18, 42, 186-189 and
-#: 192 are taken by the kernel or by FRR, see linux/rtnetlink.h).
-PROTOCOL = 198
+#: Routing protocol that tags every rule and route of the return policy. Not below 200: the kernel and
+#: routing daemons have theirs there (linux/rtnetlink.h), and FRR sweeps all of 186-198 as its own.
+PROTOCOL = 201
+#: The same for the lists of ip_rule and ip_route, so that a policy and a list never take each other's objects.
+LIST_PROTOCOL = 202
+#: ifAlias that tags every device of ours.
+ALIAS = 'returntraffic'
 
 #: Families as Ansible users write them; the value is the AF_* number of Linux.
 FAMILIES: Dict[str, int] = {'ipv4': 2, 'ipv6': 10}
@@ -102,6 +106,16 @@ class Link(NamedTuple):
     master: Optional[str] = None
     vrf_table: Optional[int] = None
     lower: Optional[str] = None
+    #: ifAlias, which a person or a program can set; it is how we know our own devices again.
+    alias: Optional[str] = None
+
+
+class Vrf(NamedTuple):
+    """A VRF device of ours on a table, and the interface that is to be in it."""
+
+    name: str
+    table: int
+    nic: str
 
 
 class Address(NamedTuple):

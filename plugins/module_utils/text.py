@@ -15,7 +15,7 @@ _NONE_OF_FEW = Rule('ipv4', 0)[_FEW]
 
 
 def rule_text(rule: Rule) -> str:
-    """For example `ipv4 3000: from 192.168.1.1/32 lookup 100 protocol 198`."""
+    """For example `ipv4 3000: from 192.168.1.1/32 lookup 100 protocol 201`."""
     not_ = 'not ' if rule.invert else ''
     few = '' if rule[_FEW] == _NONE_OF_FEW else ''.join(_selectors(rule))
     to = f' to {rule.to}' if rule.to else ''
@@ -58,7 +58,7 @@ def _action(rule: Rule) -> str:
 
 
 def route_text(route: Route) -> str:
-    """For example `ipv4 table 100: default via 10.111.221.21 dev eth1 protocol 198`."""
+    """For example `ipv4 table 100: default via 10.111.221.21 dev eth1 protocol 201`."""
     kind = '' if route.type == 'unicast' else f'{route.type} '
     destination = 'default' if route.destination in ('0.0.0.0/0', '::/0') else route.destination
     single = len(route.next_hops) == 1

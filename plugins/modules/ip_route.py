@@ -130,7 +130,7 @@ options:
       - Routing protocol that the routes carry, and by which they are known again.
       - From V(19) to V(255) without those of routing daemons.
     type: int
-    default: 198
+    default: 202
   family:
     description: Family of default routes that neither say one nor have an address.
     type: str
@@ -187,7 +187,7 @@ added:
   returned: success
   type: list
   elements: str
-  sample: ["ipv4 table 3001: default via 10.111.221.21 dev eth1 protocol 198"]
+  sample: ["ipv4 table 3001: default via 10.111.221.21 dev eth1 protocol 202"]
 removed:
   description: The routes that were deleted, likewise.
   returned: success
@@ -224,7 +224,7 @@ _ARGUMENTS: Dict[str, Dict[str, Any]] = {
     'state': {'type': 'str', 'choices': ['present', 'absent'], 'default': 'present'},
     'purge': {'type': 'bool', 'default': False},
     'tables': {'type': 'list', 'elements': 'raw'},
-    'protocol': {'type': 'int', 'default': 198},
+    'protocol': {'type': 'int', 'default': 202},
     'family': {'type': 'str', 'choices': ['ipv4', 'ipv6', 'both'], 'default': 'ipv4'},
 }
 

@@ -138,7 +138,7 @@ options:
       - Routing protocol that the rules carry, and by which they are known again.
       - From V(19) to V(255) without those of routing daemons.
     type: int
-    default: 198
+    default: 202
   family:
     description: Family of rules that neither say one nor have an address.
     type: str
@@ -193,7 +193,7 @@ added:
   returned: success
   type: list
   elements: str
-  sample: ["ipv4 3000: from 192.168.1.1/32 lookup 3001 protocol 198"]
+  sample: ["ipv4 3000: from 192.168.1.1/32 lookup 3001 protocol 202"]
 removed:
   description: The rules that were deleted, likewise.
   returned: success
@@ -218,7 +218,7 @@ _ARGUMENTS: Dict[str, Dict[str, Any]] = {
     'purge': {'type': 'bool', 'default': False},
     'tables': {'type': 'list', 'elements': 'raw'},
     'priorities': {'type': 'list', 'elements': 'raw'},
-    'protocol': {'type': 'int', 'default': 198},
+    'protocol': {'type': 'int', 'default': 202},
     'family': {'type': 'str', 'choices': ['ipv4', 'ipv6', 'both'], 'default': 'ipv4'},
 }
 

@@ -64,13 +64,13 @@ rules:
   returned: success
   type: list
   elements: str
-  sample: ["ipv4 3000 fwmark 0x10000/0xff0000 table 3001 protocol 198"]
+  sample: ["ipv4 3000 fwmark 0x10000/0xff0000 table 3001 protocol 201"]
 routes:
   description: Our routes.
   returned: success
   type: list
   elements: str
-  sample: ["ipv4 default via 10.111.221.21 dev eth1 table 3001 protocol 198"]
+  sample: ["ipv4 default via 10.111.221.21 dev eth1 table 3001 protocol 201"]
 nft:
   description: Our nft table, one line an object.
   returned: success

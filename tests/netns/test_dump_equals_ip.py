@@ -38,7 +38,7 @@ link set right0 up
 """
 RULES = """
 rule add pref 1 not from 10.0.0.0/8 to 1.2.3.4 fwmark 0x10/0xff iif left0 oif right0 tos 0x10 ipproto tcp sport 5-10 \
-dport 7 uidrange 5-9 table 77 suppress_prefixlength 5 protocol 198
+dport 7 uidrange 5-9 table 77 suppress_prefixlength 5 protocol 201
 rule add pref 2 table 1000 suppress_ifgroup 7
 rule add pref 3 goto 9
 rule add pref 4 goto 99 protocol 5
@@ -50,13 +50,13 @@ rule add pref 8 tun_id 77 table 5
 rule add pref 9 nop
 rule add pref 10 from 0.0.0.0/0 table 4294967295
 rule add pref 11 from 1.1.1.1 realms 5/6 table 8
-rule add pref 12 to 10.244.0.0/16 dport 65534 table main protocol 198
-rule add pref 12 to 10.244.0.0/16 uidrange 0-0 table 252 protocol 198
+rule add pref 12 to 10.244.0.0/16 dport 65534 table main protocol 201
+rule add pref 12 to 10.244.0.0/16 uidrange 0-0 table 252 protocol 201
 rule add pref 4294967295 iif notthere0 table 255
 """
 RULES6 = """
 rule add pref 1 not from fd00::/8 to fd01::1 fwmark 0x10 iif left0 oif right0 tos 0x10 ipproto udp sport 5 dport 7-9 \
-uidrange 5-9 table 77 suppress_prefixlength 64 protocol 198
+uidrange 5-9 table 77 suppress_prefixlength 64 protocol 201
 rule add pref 2 from ::ffff:1.2.3.4 blackhole
 rule add pref 3 to 2000::/3 prohibit
 rule add pref 4 goto 5
@@ -66,7 +66,7 @@ rule add pref 7 from fd00::1 fwmark 0x1/0x1 table 256 protocol 255
 """
 ROUTES = """
 route add 1.0.0.0/8 nexthop via 10.0.0.7 weight 5 nexthop dev right0 weight 2
-route add 1.0.0.0/8 via 10.0.0.8 metric 5 mtu 1300 advmss 500 proto 198 src 10.0.0.9 table 500
+route add 1.0.0.0/8 via 10.0.0.8 metric 5 mtu 1300 advmss 500 proto 201 src 10.0.0.9 table 500
 route append 1.0.0.0/8 via 10.0.0.9 metric 5 table 500
 route add 3.0.0.0/8 via 10.0.0.8 mtu lock 1300 realm 4
 route add 4.0.0.0/8 via inet6 fe80::1 dev bridge0
@@ -80,16 +80,16 @@ route add throw 7.0.0.0/8 table 12
 route add local 8.0.0.0/8 dev lo
 route add broadcast 8.0.0.9 dev bridge0 table 9
 route add multicast 224.9.0.0/16 dev bridge0 table 9
-route add default via 10.0.0.8 table 3001 proto 198
-route add unreachable default metric 4278198272 table 3001 proto 198
+route add default via 10.0.0.8 table 3001 proto 201
+route add unreachable default metric 4278198272 table 3001 proto 201
 """
 ROUTES6 = """
 route add fd01::/64 nexthop via fd00::7 weight 4 nexthop via fd00::8
 route add blackhole fd02::/64
 route add prohibit fd02:1::/64 table 9
 route add throw fd02:2::/64 table 9
-route add unreachable default metric 4278198272 table 3001 proto 198
-route add default via fd00::7 table 3001 proto 198
+route add unreachable default metric 4278198272 table 3001 proto 201
+route add default via fd00::7 table 3001 proto 201
 route add fd03::/64 dev bridge0 metric 5 pref high
 route add fd04::/64 from fd00::/64 via fd00::9
 route add fd05::/64 via fd99::1 dev bridge0 onlink mtu 1280 src fd00::1
@@ -270,8 +270,8 @@ def test_routes_of_some_tables_and_protocols(crowded: Namespace) -> None:
     everything = read(crowded, list_routes)
     of_tables = read(crowded, lambda netlink: list_routes(netlink, [3001, 9, 77777]))
     assert in_order(of_tables) == in_order(route for route in everything if route.table in (3001, 9))
-    of_protocol = read(crowded, lambda netlink: list_routes(netlink, protocol=198))
-    assert in_order(of_protocol) == in_order(route for route in everything if route.protocol == 198)
+    of_protocol = read(crowded, lambda netlink: list_routes(netlink, protocol=201))
+    assert in_order(of_protocol) == in_order(route for route in everything if route.protocol == 201)
     assert len(of_tables) > 5 and len(of_protocol) == 5
 
 

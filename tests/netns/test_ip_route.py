@@ -11,7 +11,7 @@ import pytest
 from modules import run_module
 from namespaces import Namespace
 
-OURS = '198'
+OURS = '202'
 LINKS = """
 link add bridge0 type bridge
 link add bridge1 type bridge
@@ -155,9 +155,9 @@ def test_absent_needs_the_same_gateway_if_one_is_given(networks: Namespace) -> N
     bare = [{'destination': 'default', 'table': 3001}, {'destination': '10.5.0.0/16', 'table': 3001}]
     answer = run_module(networks, 'ip_route', routes=bare, state='absent')
     assert answer['removed'] == [
-        'ipv4 table 3001: default via 10.0.0.2 dev bridge0 protocol 198',
+        'ipv4 table 3001: default via 10.0.0.2 dev bridge0 protocol 202',
         'ipv4 table 3001: 10.5.0.0/16 nexthop via 10.0.0.2 dev bridge0 weight 3'
-        ' nexthop via 10.0.1.2 dev bridge1 weight 1 protocol 198',
+        ' nexthop via 10.0.1.2 dev bridge1 weight 1 protocol 202',
     ]
 
 
@@ -171,7 +171,7 @@ def test_what_the_kernel_refuses_is_taken_back(networks: Namespace) -> None:
     ]
     answer = run_module(networks, 'ip_route', routes=refused, purge=True)
     assert answer['failed'] is True
-    assert 'add ipv4 table 254: 10.77.0.0/16 via 77.7.7.7 protocol 198: Nexthop has invalid gateway' in answer['msg']
+    assert 'add ipv4 table 254: 10.77.0.0/16 via 77.7.7.7 protocol 202: Nexthop has invalid gateway' in answer['msg']
     assert 'nothing was changed' in answer['msg']
     assert both(networks) == before
 

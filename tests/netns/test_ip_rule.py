@@ -14,7 +14,7 @@ from ansible_collections.returntraffic.net.plugins.module_utils.objects import R
 from modules import run_module
 from namespaces import Namespace
 
-OURS = '198'
+OURS = '202'
 #: Rules of others that resemble ours as much as they can.
 FOREIGN = """
 rule add pref 3000 from 192.168.1.1 table 3001 protocol 5
@@ -109,7 +109,7 @@ def test_purge_keeps_within_its_scope(namespace: Namespace) -> None:
     rules = [{'priority': number, 'from': f'10.0.0.{number}', 'table': 5 + number % 2} for number in (10, 11, 20, 21)]
     run_module(namespace, 'ip_rule', rules=rules)
     answer = run_module(namespace, 'ip_rule', rules=[], purge=True, tables=[5], priorities=['20-29'])
-    assert answer['removed'] == ['ipv4 20: from 10.0.0.20/32 lookup 5 protocol 198']
+    assert answer['removed'] == ['ipv4 20: from 10.0.0.20/32 lookup 5 protocol 202']
     assert [rule['priority'] for rule in ours(namespace)] == [10, 11, 21]
 
 
@@ -137,20 +137,20 @@ def test_a_rule_without_selector_goes_and_its_likes_stay(namespace: Namespace) -
 
 
 def test_a_second_copy_goes(namespace: Namespace) -> None:
-    rule = 'rule add pref 3000 from 10.0.0.1 table 5 protocol 198\n'
-    namespace.batch(rule + 'rule add pref 3001 from 10.0.0.1 table 5 protocol 198\n')
+    rule = 'rule add pref 3000 from 10.0.0.1 table 5 protocol 202\n'
+    namespace.batch(rule + 'rule add pref 3001 from 10.0.0.1 table 5 protocol 202\n')
     with namespace.entered():
         copy_rule()
     assert len(ours(namespace)) == 3
     answer = run_module(namespace, 'ip_rule', rules=[{'priority': 3000, 'from': '10.0.0.1', 'table': 5}])
-    assert answer['removed'] == ['ipv4 3000: from 10.0.0.1/32 lookup 5 protocol 198']
+    assert answer['removed'] == ['ipv4 3000: from 10.0.0.1/32 lookup 5 protocol 202']
     assert [rule['priority'] for rule in ours(namespace)] == [3000, 3001]
 
 
 def copy_rule() -> None:
     """The same rule once more, which `ip rule` does not do."""
     with Netlink() as netlink:
-        assert netlink.request(add_message(Rule('ipv4', 3000, from_='10.0.0.1/32', table=5))) is None
+        assert netlink.request(add_message(Rule('ipv4', 3000, from_='10.0.0.1/32', table=5, protocol=202))) is None
 
 
 def test_what_the_kernel_refuses_is_taken_back(crowd: Namespace) -> None:
@@ -159,7 +159,7 @@ def test_what_the_kernel_refuses_is_taken_back(crowd: Namespace) -> None:
     refused = [*RULES[3:], {'priority': 3500, 'tos': 255, 'table': 5}]
     answer = run_module(crowd, 'ip_rule', rules=refused, purge=True)
     assert answer['failed'] is True
-    assert 'add ipv4 3500: from all tos 0xff lookup 5 protocol 198: ' in answer['msg']
+    assert 'add ipv4 3500: from all tos 0xff lookup 5 protocol 202: ' in answer['msg']
     assert 'nothing was changed' in answer['msg'] and 'Invalid' in answer['msg']
     assert both(crowd) == before
 

@@ -40,7 +40,7 @@ def directories(tmp_path: Path) -> Any:
     (etc / 'rt_tables.d' / 'b.conf').write_text('80 late\n')
     (etc / 'rt_tables.d' / 'a.conf').write_text('81 late\n82 early\n')
     (etc / 'rt_tables.d' / 'README').write_text('83 readme\n')
-    (etc / 'rt_protos.d' / 'a.conf').write_text('198 returntraffic\n')
+    (etc / 'rt_protos.d' / 'a.conf').write_text('201 returntraffic\n')
     return str(usr), str(tmp_path / 'missing'), str(etc)
 
 
@@ -48,7 +48,7 @@ def test_the_administrators_files_win(directories: Any) -> None:
     assert table_names(directories) == {
         'unspec': 0, 'default': 253, 'main': 254, 'local': 255, 'storage': 79, 'backup': 78, 'late': 80, 'early': 82,
     }  # fmt: skip
-    assert protocol_names(directories)['returntraffic'] == 198
+    assert protocol_names(directories)['returntraffic'] == 201
 
 
 def test_tables_have_names_without_any_file() -> None:

@@ -11,12 +11,12 @@ import pytest
 from ansible_collections.returntraffic.net.plugins.module_utils.errors import PolicyError
 from ansible_collections.returntraffic.net.plugins.module_utils.kernel.routes import canonical
 from ansible_collections.returntraffic.net.plugins.module_utils.list_spec import Context
-from ansible_collections.returntraffic.net.plugins.module_utils.objects import NextHop, Route
+from ansible_collections.returntraffic.net.plugins.module_utils.objects import PROTOCOL, NextHop, Route
 from ansible_collections.returntraffic.net.plugins.module_utils.route_spec import need_devices, parse_routes
 from hypothesis import given
 from hypothesis import strategies as some
 
-CONTEXT = Context({'main': 254, 'storage': 77})
+CONTEXT = Context({'main': 254, 'storage': 77}, PROTOCOL)
 
 
 def parse(*items: Any, context: Context = CONTEXT, complete: bool = True) -> List[Route]:

@@ -18,12 +18,12 @@ from ansible_collections.returntraffic.net.plugins.module_utils.list_spec import
     parse_tables,
     short_invocation,
 )
-from ansible_collections.returntraffic.net.plugins.module_utils.objects import PROTOCOL, Rule
+from ansible_collections.returntraffic.net.plugins.module_utils.objects import LIST_PROTOCOL, PROTOCOL, Rule
 from ansible_collections.returntraffic.net.plugins.module_utils.rule_spec import parse_rules
 from hypothesis import given
 from hypothesis import strategies as some
 
-CONTEXT = Context({'unspec': 0, 'main': 254, 'storage': 77})
+CONTEXT = Context({'unspec': 0, 'main': 254, 'storage': 77}, PROTOCOL)
 
 
 def parse(*items: Any, context: Context = CONTEXT) -> List[Rule]:
@@ -176,8 +176,8 @@ def test_any_entry_is_a_rule_or_one_line(item: Dict[str, Any], priority: int) ->
 
 
 def test_protocols_of_others_are_refused() -> None:
-    assert parse_protocol('protocol', PROTOCOL) == PROTOCOL
-    assert PROTOCOL not in TAKEN_PROTOCOLS
+    assert parse_protocol('protocol', LIST_PROTOCOL) == LIST_PROTOCOL
+    assert PROTOCOL in TAKEN_PROTOCOLS
     for number in (0, 2, 3, 4, 18, 42, 186, 187, 192, 196):
         with pytest.raises(PolicyError, match=f'^protocol: {number}: taken by .*; allowed are 19-41, 43-83, '):
             parse_protocol('protocol', number)

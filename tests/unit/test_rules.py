@@ -28,23 +28,23 @@ from hypothesis import strategies as some
 
 #: Bodies of RTM_NEWRULE as Linux 6.18 sent them.
 CAPTURED = {
-    '02002000fc0000010000000008000f00b90b000008000e00ffffffff05001500c600000008000600b80b000008000200c0a80101': Rule(
+    '02002000fc0000010000000008000f00b90b000008000e00ffffffff05001500c900000008000600b80b000008000200c0a80101': Rule(
         'ipv4', 3000, from_='192.168.1.1/32', table=3001
     ),
-    '02080010090000010200000008000f000900000008000e000000000005001500c6000000070003006c6f0000090011006574683100000000'
+    '02080010090000010200000008000f000900000008000e000000000005001500c9000000070003006c6f0000090011006574683100000000'
     '08000600b90b000008000a001000000008001000ff0000000c001400000000000900000008001700050005000600'
     '1c00ffff00000800180050005a000500160006000000080001000a000000': Rule(
         'ipv4', 3001, to='10.0.0.0/8', fwmark=0x10, fwmask=0xFF, iif='lo', oif='eth1', invert=True, ipproto=6,
         sport=(5, 5), dport=(80, 90), tos=16, uid=(0, 9), suppress_prefixlength=0, table=9,
     ),
-    '02000000000000020000000008000f000000000008000e00ffffffff05001500c600000008000600ba0b000008000400bb0b0000': Rule(
+    '02000000000000020000000008000f000000000008000e00ffffffff05001500c900000008000600ba0b000008000400bb0b0000': Rule(
         'ipv4', 3002, 'goto', goto=3003
     ),
-    '02002000000000010000000008000f000000000008000e00ffffffff05001500c600000008000600bc0b00000500130001000000'
+    '02002000000000010000000008000f000000000008000e00ffffffff05001500c900000008000600bc0b00000500130001000000'
     '080002000101010108000b0006000500': Rule(
         'ipv4', 3004, from_='1.1.1.1/32', l3mdev=True, other=((11, b'\x06\x00\x05\x00'),)
     ),
-    '0a000800000000070000000008000f000000000008000e00ffffffff05001500c6000000080006000500000014000200'
+    '0a000800000000070000000008000f000000000008000e00ffffffff05001500c9000000080006000500000014000200'
     'fd000000000000000000000000000000': Rule('ipv6', 5, 'unreachable', from_='fd00::/8'),
 }  # fmt: skip
 
@@ -127,7 +127,7 @@ def test_a_mark_without_mask_is_the_whole_mark() -> None:
 
 
 def test_the_protocol_is_always_sent() -> None:
-    assert attributes(encode(Rule('ipv4', 1)), 12)[21] == bytes([198])
+    assert attributes(encode(Rule('ipv4', 1)), 12)[21] == bytes([201])
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ small = some.builds(
     some.integers(1, 2),
     some.sampled_from([None, '10.0.0.1/32', '10.0.0.2/32']),
     iif=some.sampled_from([None, 'lo']),
-    protocol=some.sampled_from([198, 5]),
+    protocol=some.sampled_from([201, 5]),
     table=some.sampled_from([5, 6]),
 )
 
@@ -225,7 +225,7 @@ small = some.builds(
 @given(some.lists(small, max_size=8), some.data())
 def test_exactly_the_unwanted_rules_go(listed: List[Rule], data: Any) -> None:
     there = sorted(listed, key=lambda one: one.priority)
-    mine = [one for one in there if one.protocol == 198]
+    mine = [one for one in there if one.protocol == 201]
     unwanted = data.draw(some.lists(some.sampled_from(mine), max_size=4, unique=True)) if mine else []
     left = list(there)
     for one in unwanted:
