@@ -27,6 +27,10 @@ _SYSCTLS = {
     'net/ipv4/conf/all/rp_filter': '1',
     'net/ipv4/conf/eth1/rp_filter': '0',
     'net/ipv4/conf/eth2/rp_filter': '0',
+    'net/ipv6/conf/eth1/keep_addr_on_down': '0',
+    'net/ipv6/conf/eth2/keep_addr_on_down': '0',
+    'net/ipv4/tcp_l3mdev_accept': '0',
+    'net/ipv4/udp_l3mdev_accept': '0',
 }
 
 

@@ -14,7 +14,7 @@ from typing import Dict, Iterable, List, Mapping, Optional, Tuple
 from . import values
 from .errors import PolicyError
 from .intent import Network, ReturnPolicy
-from .objects import Link
+from .objects import ALIAS, Link
 from .observed import Observed, is_link_local
 
 
@@ -30,6 +30,7 @@ class Attachment:
     subnets: Dict[str, Tuple[str, ...]]
     clients: Tuple[str, ...]
     onlink: bool
+    vrf: str
 
     @property
     def families(self) -> Tuple[str, ...]:
@@ -51,21 +52,26 @@ class Bound:
 
 def bind(policy: ReturnPolicy, host: Observed) -> Bound:
     """Find every network of the policy on the host."""
-    tables = _tables(policy, host.table_names)
+    tables = _tables(policy, host)
     marks = _marks(policy)
     attachments = tuple(
-        _attach(f'networks[{at}]', network, host, tables[at], marks[at]) for at, network in enumerate(policy.networks)
+        _attach(f'networks[{at}]', network, host, tables[at], marks[at], policy)
+        for at, network in enumerate(policy.networks)
     )
     _check_distinct_nics(attachments)
     return Bound(policy, attachments)
 
 
-def _attach(key: str, network: Network, host: Observed, table: int, mark: int) -> Attachment:
-    nic = _find(key, network, host).name
+def _attach(key: str, network: Network, host: Observed, table: int, mark: int, policy: ReturnPolicy) -> Attachment:
+    link = _find(key, network, host)
+    nic = link.name
+    _check_master(key, link, network, host, policy.strategy)
     subnets = {family: host.subnets(nic, family) for family in network.gateways}
     for family, gateway in network.gateways.items():
         _check_on_link(f'{key}.gateways', gateway, nic, subnets[family], network.onlink)
-    return Attachment(network.name, nic, table, mark, network.gateways, subnets, network.clients, network.onlink)
+    return Attachment(
+        network.name, nic, table, mark, network.gateways, subnets, network.clients, network.onlink, network.vrf
+    )
 
 
 def _find(key: str, network: Network, host: Observed) -> Link:
@@ -105,10 +111,10 @@ def _check_on_link(key: str, gateway: str, nic: str, subnets: Iterable[str], onl
     )
 
 
-def _tables(policy: ReturnPolicy, names: Mapping[str, int]) -> List[int]:
+def _tables(policy: ReturnPolicy, host: Observed) -> List[int]:
     tables: List[int] = []
     for at, network in enumerate(policy.networks):
-        table = _table(f'networks[{at}].table', network.table, policy.table_base + at + 1, names)
+        table = _table(f'networks[{at}].table', network.table, _default_table(policy, at, host), host.table_names)
         if table in tables:
             raise PolicyError(
                 f'networks[{at}].table',
@@ -117,6 +123,25 @@ def _tables(policy: ReturnPolicy, names: Mapping[str, int]) -> List[int]:
             )
         tables.append(table)
     return tables
+
+
+def _default_table(policy: ReturnPolicy, at: int, host: Observed) -> int:
+    """That of a VRF which is there already; else the next of the block."""
+    there = host.link(policy.networks[at].vrf) if policy.strategy == 'vrf' else None
+    return there.vrf_table if there and there.vrf_table else policy.table_base + at + 1
+
+
+def _check_master(key: str, link: Link, network: Network, host: Observed, strategy: str) -> None:
+    """A NIC inside another device is not ours to move, and in a VRF the other strategies do not work."""
+    master = host.link(link.master) if link.master else None
+    if master is None or master.alias == ALIAS or (strategy == 'vrf' and master.name == network.vrf):
+        return
+    if master.kind == 'vrf':
+        raise PolicyError(
+            key, link.name, f'is in VRF {master.name} of others; use strategy vrf with vrf: {master.name}'
+        )
+    if strategy == 'vrf':
+        raise PolicyError(key, link.name, f'is in {master.name} ({master.kind}); name {master.name} as the interface')
 
 
 def _table(key: str, told: Optional[str], default: int, names: Mapping[str, int]) -> int:

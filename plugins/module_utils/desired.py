@@ -10,7 +10,7 @@ from typing import Dict, Optional
 
 from .errors import PolicyError
 from .nft import NftTable
-from .objects import Route, Rule, Sysctl
+from .objects import Route, Rule, Sysctl, Vrf
 
 
 @dataclass
@@ -20,6 +20,7 @@ class Desired:
     rules: Dict[Rule, str] = field(default_factory=dict)
     routes: Dict[Route, str] = field(default_factory=dict)
     sysctls: Dict[Sysctl, str] = field(default_factory=dict)
+    vrfs: Dict[Vrf, str] = field(default_factory=dict)
     nft: Optional[NftTable] = None
     #: Its marks are set on requests, so those that are in already need the old selectors for their replies.
     drain: bool = False

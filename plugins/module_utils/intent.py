@@ -15,7 +15,9 @@ from typing import Any, Dict, FrozenSet, Optional, Tuple
 from . import values
 from .errors import PolicyError
 
-STRATEGIES = ('static', 'source', 'mark', 'connmark')
+STRATEGIES = ('static', 'source', 'mark', 'connmark', 'vrf')
+#: What tells a reply's network where strategy vrf has put the network into a VRF.
+SELECTORS = ('source', 'mark', 'connmark')
 DATA_PATHS = ('host', 'dnat')
 #: How a network's interface may be told; exactly one of them.
 FINDERS = ('interface', 'mac', 'subnet', 'address')
@@ -29,11 +31,12 @@ _LAST_ZONE = 0xFFFF
 _KERNEL_TABLES: FrozenSet[int] = frozenset((0, 252, 253, 254, 255))
 
 #: Dictionaries, because key views compare in C; ten thousand services are parsed in a run.
-NETWORK_KEYS = dict.fromkeys(('name', *FINDERS, 'gateways', 'table', 'mark', 'clients', 'onlink'))
+NETWORK_KEYS = dict.fromkeys(('name', *FINDERS, 'gateways', 'table', 'mark', 'clients', 'onlink', 'vrf'))
 SERVICE_KEYS = dict.fromkeys(('name', 'network', 'vips', 'backends', 'data_path'))
 POLICY_KEYS = dict.fromkeys(
     (
         'strategy',
+        'selector',
         'networks',
         'services',
         'exclude',
@@ -62,6 +65,7 @@ class Network:
     mark: Optional[int]
     clients: Tuple[str, ...]
     onlink: bool
+    vrf: str
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,7 @@ class ReturnPolicy:
     """The whole intent of one host."""
 
     strategy: str
+    selector: str
     networks: Tuple[Network, ...]
     services: Tuple[Service, ...]
     exclude: Tuple[str, ...]
@@ -99,8 +104,10 @@ def parse_policy(data: Any) -> ReturnPolicy:
     given = values.mapping('', data, POLICY_KEYS, required=('strategy', 'networks'))
     mask = values.mark_mask('mark_mask', given.get('mark_mask', 0x00FF0000))
     base = values.integer('priority_base', given.get('priority_base', 3000), 1, _LAST_PRIORITY)
+    strategy = values.choice('strategy', given['strategy'], STRATEGIES)
     policy = ReturnPolicy(
-        strategy=values.choice('strategy', given['strategy'], STRATEGIES),
+        strategy=strategy,
+        selector=_selector(strategy, given.get('selector')),
         networks=tuple(
             _network(f'networks[{at}]', item, mask)
             for at, item in enumerate(values.sequence('networks', given['networks'], least=1))
@@ -123,6 +130,14 @@ def parse_policy(data: Any) -> ReturnPolicy:
     return policy
 
 
+def _selector(strategy: str, told: Any) -> str:
+    if strategy != 'vrf':
+        if told is not None:
+            raise PolicyError('selector', told, f'is for strategy vrf only, not for {strategy}')
+        return strategy
+    return values.choice('selector', 'connmark' if told is None else told, SELECTORS)
+
+
 def _network(key: str, data: Any, mask: int) -> Network:
     given = values.mapping(key, data, NETWORK_KEYS, required=('name', 'gateways'))
     finder, wanted = _finder(key, given)
@@ -139,6 +154,7 @@ def _network(key: str, data: Any, mask: int) -> Network:
         mark=_mark(f'{key}.mark', given.get('mark'), mask),
         clients=_prefixes(f'{key}.clients', given.get('clients')),
         onlink=values.boolean(f'{key}.onlink', given.get('onlink', False)),
+        vrf=values.interface(f'{key}.vrf', given.get('vrf', f'vrf-{given["name"]}'[:15])),
     )
 
 
@@ -201,6 +217,7 @@ def _check_whole(policy: ReturnPolicy) -> None:
     _distinct('name', names)
     _distinct('table', [network.table for network in policy.networks])
     _distinct('mark', [network.mark for network in policy.networks])
+    _distinct('vrf', [network.vrf if policy.strategy == 'vrf' else None for network in policy.networks])
     _distinct('interface', [(network.finder, network.wanted) for network in policy.networks])
     known = set(names)
     for at, service in enumerate(policy.services):
@@ -208,8 +225,8 @@ def _check_whole(policy: ReturnPolicy) -> None:
             raise PolicyError(
                 f'services[{at}].network', service.network, f'no such network; known are {", ".join(names)}'
             )
-    if policy.zones and policy.strategy != 'connmark':
-        raise PolicyError('zones', True, f'is for strategy connmark; {policy.strategy} does not look at connections')
+    if policy.zones and policy.selector != 'connmark':
+        raise PolicyError('zones', True, f'is for connmark; {policy.selector} does not look at connections')
     room = values.mask_values(policy.mark_mask)[1]
     if len(names) > room:
         raise PolicyError(

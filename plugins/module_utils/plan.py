@@ -18,8 +18,19 @@ from typing import Dict, Iterable, List, Optional, Tuple
 from .desired import Desired
 from .errors import PolicyError
 from .nft import NftTable, normal, union
-from .objects import PROTOCOL, Route, Rule, Sysctl
+from .objects import ALIAS, PROTOCOL, Link, Route, Rule, Sysctl, Vrf
 from .observed import MAIN, Observed
+
+
+@dataclass(frozen=True)
+class Move:
+    """An interface into a VRF, out of it (None), or into another; the kernel drops its routes, so they come again."""
+
+    nic: str
+    before: Optional[str]
+    after: Optional[str]
+    routes_before: Tuple[Route, ...]
+    routes_after: Tuple[Route, ...]
 
 
 @dataclass(frozen=True)
@@ -28,6 +39,8 @@ class Plan:
 
     remember: Dict[str, str] = field(default_factory=dict)
     set_sysctls: Tuple[Sysctl, ...] = ()
+    add_vrfs: Tuple[Vrf, ...] = ()
+    moves: Tuple[Move, ...] = ()
     add_routes: Tuple[Route, ...] = ()
     replace_routes: Tuple[Tuple[Route, Route], ...] = ()
     add_rules: Tuple[Rule, ...] = ()
@@ -37,6 +50,7 @@ class Plan:
     nft: Optional[NftTable] = None
     delete_rules: Tuple[Rule, ...] = ()
     delete_routes: Tuple[Route, ...] = ()
+    delete_vrfs: Tuple[Link, ...] = ()
     restore_sysctls: Tuple[Sysctl, ...] = ()
     #: Our rules before; the nft table before, and after the sysctls that were given back are forgotten.
     rules_before: Tuple[Rule, ...] = ()
@@ -49,6 +63,9 @@ class Plan:
         return self.nft_before != self.nft_after or any(
             (
                 self.set_sysctls,
+                self.add_vrfs,
+                self.moves,
+                self.delete_vrfs,
                 self.add_routes,
                 self.replace_routes,
                 self.add_rules,
@@ -65,7 +82,8 @@ def make_plan(desired: Desired, host: Observed) -> Plan:
     wanted = {item.path: item.value for item in desired.sysctls}
     remember = {path: _current(host, path) for path in wanted if path not in saved}
     forget = tuple(path for path in saved if path not in wanted)
-    adds, replaces, deletes = _routes(desired.routes, host.routes)
+    moved = _moved(desired, host)
+    adds, replaces, deletes = _routes(desired.routes, (item for item in host.routes if not _via(item, moved)))
     rules_ours = tuple(rule for rule in host.rules if rule.protocol == PROTOCOL)
     there = set(rules_ours)
     nft = _with_saved(desired.nft, {**saved, **remember})
@@ -73,7 +91,9 @@ def make_plan(desired: Desired, host: Observed) -> Plan:
     return Plan(
         remember=remember,
         set_sysctls=tuple(item for item in desired.sysctls if host.sysctl(item.path) != item.value),
-        add_routes=adds,
+        add_vrfs=tuple(vrf for vrf in desired.vrfs if host.link(vrf.name) is None),
+        moves=tuple(_move(nic, masters, adds, host.routes) for nic, masters in moved.items()),
+        add_routes=tuple(route for route in adds if not _via(route, moved)),
         replace_routes=replaces,
         add_rules=_in_order(rule for rule in desired.rules if rule not in there),
         nft_during=union(host.nft, nft),
@@ -81,6 +101,7 @@ def make_plan(desired: Desired, host: Observed) -> Plan:
         nft=nft,
         delete_rules=delete_rules,
         delete_routes=deletes,
+        delete_vrfs=tuple(link for link in host.links if _is_left(link, desired)),
         restore_sysctls=tuple(
             Sysctl(path, saved[path]) for path in forget if host.sysctl(path) not in (None, saved[path])
         ),
@@ -88,6 +109,36 @@ def make_plan(desired: Desired, host: Observed) -> Plan:
         nft_before=host.nft,
         nft_after=_with_saved(desired.nft, _without({**saved, **remember}, forget)),
     )
+
+
+Masters = Tuple[Optional[str], Optional[str]]
+
+
+def _moved(desired: Desired, host: Observed) -> Dict[str, Masters]:
+    """The interfaces whose VRF changes: those that come, and those that leave one of ours."""
+    wanted = {vrf.nic: vrf.name for vrf in desired.vrfs}
+    ours = {link.name for link in host.links if link.alias == ALIAS}
+    moved: Dict[str, Masters] = {}
+    for link in host.links:
+        after = wanted.get(link.name)
+        if link.master != after and (after is not None or link.master in ours):
+            moved[link.name] = (link.master, after)
+    return moved
+
+
+def _is_left(link: Link, desired: Desired) -> bool:
+    return link.alias == ALIAS and link.kind == 'vrf' and link.name not in {vrf.name for vrf in desired.vrfs}
+
+
+def _via(route: Route, nics: Iterable[str]) -> bool:
+    return any(hop.device in nics for hop in route.next_hops)
+
+
+def _move(nic: str, masters: Masters, adds: Iterable[Route], there: Iterable[Route]) -> Move:
+    """What the kernel makes by itself, and what routers advertise, comes again without us."""
+    lost = tuple(route for route in there if _via(route, [nic]) and route.protocol not in _COME_AGAIN)
+    others = tuple(route for route in lost if route.protocol != PROTOCOL)
+    return Move(nic, *masters, lost, (*others, *(route for route in adds if _via(route, [nic]))))
 
 
 def _current(host: Observed, path: str) -> str:
@@ -111,6 +162,8 @@ def _in_order(rules: Iterable[Rule]) -> Tuple[Rule, ...]:
     return tuple(sorted(rules, key=lambda rule: (rule.table != MAIN, -rule.priority)))
 
 
+#: Routing protocols kernel and ra (linux/rtnetlink.h).
+_COME_AGAIN = (2, 9)
 RouteKey = Tuple[str, int, str, int, int]
 
 

@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Set, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from .bind import Bound
 from .desired import Desired
-from .objects import PROTOCOL, Route, Rule
+from .objects import ALIAS, PROTOCOL, Route, Rule
 from .observed import LOCAL, Observed
 from .strategies.common import needing_fallback
 from .values import family_of, network_of
@@ -17,6 +17,8 @@ from .values import family_of, network_of
 REFUSED = 'refused'
 WARNING = 'warning'
 
+#: Routing protocol of what the kernel adds by itself (linux/rtnetlink.h).
+_KERNEL = 2
 _FORWARDING = {'ipv4': 'net/ipv4/ip_forward', 'ipv6': 'net/ipv6/conf/all/forwarding'}
 
 
@@ -34,6 +36,7 @@ def preflight(bound: Bound, desired: Desired, host: Observed) -> List[Finding]:
     """Everything that would keep the policy from working, or that touches others."""
     return [
         *_nft_missing(desired, host),
+        *_no_vrf(desired, host),
         *_no_first_route(bound, desired, host),
         *_forwarding(bound, host),
         *_vips(bound, host),
@@ -49,6 +52,13 @@ def _nft_missing(desired: Desired, host: Observed) -> Iterator[Finding]:
         yield Finding(
             REFUSED, 'nft', 'nft', host.nft_missing, 'install the package nftables, or use strategy static or source'
         )
+
+
+def _no_vrf(desired: Desired, host: Observed) -> Iterator[Finding]:
+    path = 'net/ipv4/tcp_l3mdev_accept'
+    if desired.vrfs and host.sysctl(path) is None:
+        reason = 'does not exist: this kernel is built without VRF (CONFIG_NET_L3_MASTER_DEV)'
+        yield Finding(REFUSED, 'vrf', path, reason, 'use another strategy, or a kernel with VRF')
 
 
 def _no_first_route(bound: Bound, desired: Desired, host: Observed) -> Iterator[Finding]:
@@ -120,8 +130,12 @@ def _addresses_in(objects: Any) -> Set[str]:
 
 def _foreign_tables(bound: Bound, host: Observed) -> Iterator[Finding]:
     tables = {item.table: item.name for item in bound.attachments} if bound.policy.strategy != 'static' else {}
+    # In the table of a VRF the kernel's own routes belong; a VRF of others may hold theirs.
+    vrfs = {link.vrf_table: link.alias for link in host.links if link.vrf_table}
     strangers: Dict[int, Route] = {
-        route.table: route for route in host.routes if route.table in tables and route.protocol != PROTOCOL
+        route.table: route
+        for route in host.routes
+        if route.table in tables and route.protocol != PROTOCOL and not _belongs(route, vrfs)
     }
     for table, route in strangers.items():
         yield Finding(
@@ -131,6 +145,10 @@ def _foreign_tables(bound: Bound, host: Observed) -> Iterator[Finding]:
             f'holds routes of others ({route.destination} protocol {route.protocol})',
             f'give network {tables[table]} another table',
         )
+
+
+def _belongs(route: Route, vrfs: Dict[int, Optional[str]]) -> bool:
+    return route.table in vrfs and (route.protocol == _KERNEL or vrfs[route.table] != ALIAS)
 
 
 def _foreign_priorities(bound: Bound, desired: Desired, host: Observed) -> Iterator[Finding]:

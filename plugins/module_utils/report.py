@@ -5,15 +5,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Set, Tuple
 
 from .bind import Bound
 from .desired import Desired
 from .nft import NftTable
 from .nft_text import table_lines
-from .objects import PROTOCOL
+from .objects import ALIAS, PROTOCOL, Route, Rule
 from .observed import Observed
-from .plan import Plan
+from .plan import Move, Plan
 from .text import route_text, rule_text
 
 #: More changed nft lines than this are counted instead of listed.
@@ -39,6 +39,7 @@ def objects_of(desired: Desired) -> List[Dict[str, str]]:
     listed = {
         **{f'rule {rule_text(rule)}': why for rule, why in desired.rules.items()},
         **{f'route {route_text(route)}': why for route, why in desired.routes.items()},
+        **{f'vrf {vrf.name} table {vrf.table} with {vrf.nic}': why for vrf, why in desired.vrfs.items()},
         **{f'sysctl {item.path}={item.value}': why for item, why in desired.sysctls.items()},
         **_nft_objects(desired.nft),
     }
@@ -60,14 +61,22 @@ def changes_of(plan: Plan) -> List[str]:
     """The plan as lines, in the order in which it is carried out."""
     return [
         *(f'set sysctl {item.path}={item.value}' for item in plan.set_sysctls),
+        *(f'add vrf {vrf.name} table {vrf.table}' for vrf in plan.add_vrfs),
+        *(line for move in plan.moves for line in _move_lines(move)),
         *(f'add route {route_text(route)}' for route in plan.add_routes),
         *(f'replace route {route_text(old)} -> {route_text(new)}' for old, new in plan.replace_routes),
         *(f'add rule {rule_text(rule)}' for rule in plan.add_rules),
         *_nft_changes(plan),
         *(f'delete rule {rule_text(rule)}' for rule in plan.delete_rules),
         *(f'delete route {route_text(route)}' for route in plan.delete_routes),
+        *(f'delete vrf {link.name} table {link.vrf_table}' for link in plan.delete_vrfs),
         *(f'restore sysctl {item.path}={item.value}' for item in plan.restore_sysctls),
     ]
+
+
+def _move_lines(move: Move) -> List[str]:
+    where = f'into {move.after}' if move.after else f'out of {move.before}'
+    return [f'move {move.nic} {where}', *(f'add route {route_text(route)}' for route in move.routes_after)]
 
 
 def _nft_changes(plan: Plan) -> Iterator[str]:
@@ -84,23 +93,52 @@ def _nft_changes(plan: Plan) -> Iterator[str]:
 
 
 def diff_of(plan: Plan, host: Observed) -> Dict[str, str]:
-    """All objects with our tag, and the sysctls concerned, before and after."""
-    rules = {rule for rule in host.rules if rule.protocol == PROTOCOL}
-    routes = {route for route in host.routes if route.protocol == PROTOCOL}
-    replaced = dict(plan.replace_routes)
-    rules_after = (rules - set(plan.delete_rules)) | set(plan.add_rules)
-    routes_after = ((routes - set(plan.delete_routes) - set(replaced)) | set(plan.add_routes)) | set(replaced.values())
+    """All objects with our tag, and the sysctls and interfaces concerned, before and after."""
     changed = {item.path: item.value for item in (*plan.set_sysctls, *plan.restore_sysctls)}
-    sysctls = {path: host.sysctl(path) or '' for path in changed}
+    before = _text(
+        _rules_of(host), _routes_of(host), plan.nft_before, {path: host.sysctl(path) or '' for path in changed}
+    )
+    after = _text(_rules_after(plan, host), _routes_after(plan, host), plan.nft_after, changed)
+    links_before, links_after = _links(plan, host)
     return {
         'before_header': 'return policy',
         'after_header': 'return policy',
-        'before': _text(rules, routes, plan.nft_before, sysctls),
-        'after': _text(rules_after, routes_after, plan.nft_after, changed),
+        'before': links_before + before,
+        'after': links_after + after,
     }
 
 
-def _text(rules: Any, routes: Any, table: Optional[NftTable], sysctls: Dict[str, str]) -> str:
+def _rules_of(host: Observed) -> Set[Rule]:
+    return {rule for rule in host.rules if rule.protocol == PROTOCOL}
+
+
+def _routes_of(host: Observed) -> Set[Route]:
+    return {route for route in host.routes if route.protocol == PROTOCOL}
+
+
+def _rules_after(plan: Plan, host: Observed) -> Set[Rule]:
+    return (_rules_of(host) - set(plan.delete_rules)) | set(plan.add_rules)
+
+
+def _routes_after(plan: Plan, host: Observed) -> Set[Route]:
+    replaced = dict(plan.replace_routes)
+    lost = {route for move in plan.moves for route in move.routes_before}
+    again = {route for move in plan.moves for route in move.routes_after if route.protocol == PROTOCOL}
+    kept = _routes_of(host) - set(plan.delete_routes) - set(replaced) - lost
+    return kept | set(plan.add_routes) | set(replaced.values()) | again
+
+
+def _links(plan: Plan, host: Observed) -> Tuple[str, str]:
+    """VRF devices of ours, and the interfaces that move, as lines before and after."""
+    ours = {f'vrf {link.name} table {link.vrf_table}' for link in host.links if link.alias == ALIAS}
+    gone = {f'vrf {link.name} table {link.vrf_table}' for link in plan.delete_vrfs}
+    come = {f'vrf {vrf.name} table {vrf.table}' for vrf in plan.add_vrfs}
+    before = [*ours, *(f'link {move.nic} master {move.before or "none"}' for move in plan.moves)]
+    after = [*((ours - gone) | come), *(f'link {move.nic} master {move.after or "none"}' for move in plan.moves)]
+    return ''.join(f'{line}\n' for line in sorted(before)), ''.join(f'{line}\n' for line in sorted(after))
+
+
+def _text(rules: Iterable[Rule], routes: Iterable[Route], table: Optional[NftTable], sysctls: Mapping[str, str]) -> str:
     lines = [
         *(f'sysctl {path}={value}' for path, value in sorted(sysctls.items())),
         *sorted(f'route {route_text(route)}' for route in routes),

@@ -15,7 +15,7 @@ description:
   - A host has several networks, and services are reached over some of them. Linux routes a reply by its destination,
     so it leaves by the default route and is lost in firewalls, stateful routers or reverse path filters.
     This module gives the host one return policy, with the strategy of your choice, and can take it away without a trace.
-  - Rules and routes carry routing protocol 198, nft objects live in the table C(inet returntraffic). Whatever does not
+  - Rules and routes carry routing protocol 201, nft objects live in the table C(inet returntraffic). Whatever does not
     carry this tag is never changed. The values that sysctls had are kept in that nft table and given back.
   - Changes are made in an order in which no packet is lost or misrouted, also from one strategy to another. When the
     kernel refuses one of them, its own message is shown and everything is put back.
@@ -51,8 +51,14 @@ options:
       - V(source) does the same with C(from) rules, without nft or sysctls; beyond 64 prefixes a network it uses
         V(mark)'s map.
       - V(static) makes a route to each client network.
+      - V(vrf) puts each network into a VRF of its own; O(selector) says what tells a reply's network then. Moving an
+        interface takes it down for a moment. Needs VRF in the kernel.
     type: str
-    choices: [static, source, mark, connmark]
+    choices: [static, source, mark, connmark, vrf]
+  selector:
+    description: What tells the network of a reply with O(strategy=vrf); V(connmark) unless told.
+    type: str
+    choices: [source, mark, connmark]
   networks:
     description:
       - The networks over which services are reached, all but the one of the default route. Required with O(state=present).
@@ -64,6 +70,8 @@ options:
         plus the network's position in the list, from 1. The kernel's tables 252-255 are refused."
       - "C(mark) (int): the packet mark of the network, within O(mark_mask). Default is the first value that is free."
       - "C(clients) (list of str): the client networks behind this one, as prefixes. Needed and used by V(static) only."
+      - "C(vrf) (str): the name of the network's VRF, for V(vrf); default is C(vrf-) and the network's name, cut to 15
+        characters. One of that name and table that exists is taken as it is when the interface is in it."
       - "C(onlink) (bool, default false): the gateway is reachable although no address of the interface says so."
     type: list
     elements: dict
@@ -192,13 +200,13 @@ objects:
   returned: success
   type: list
   elements: dict
-  sample: [{"object": "rule ipv4 3000 fwmark 0x10000/0xff0000 table 3001 protocol 198", "reason": "storage: ..."}]
+  sample: [{"object": "rule ipv4 3000 fwmark 0x10000/0xff0000 table 3001 protocol 201", "reason": "storage: ..."}]
 changes:
   description: What was done, or in check mode would be done, in this order.
   returned: success
   type: list
   elements: str
-  sample: ["add rule ipv4 3000 fwmark 0x10000/0xff0000 table 3001 protocol 198"]
+  sample: ["add rule ipv4 3000 fwmark 0x10000/0xff0000 table 3001 protocol 201"]
 findings:
   description: What preflight has to say of others' objects; each is shown as a warning too.
   returned: success
@@ -219,7 +227,8 @@ from ..module_utils.report import changes_of, diff_of, networks_of, objects_of
 
 _ARGUMENTS: Dict[str, Dict[str, Any]] = {
     'state': {'type': 'str', 'choices': ['present', 'absent'], 'default': 'present'},
-    'strategy': {'type': 'str', 'choices': ['static', 'source', 'mark', 'connmark']},
+    'strategy': {'type': 'str', 'choices': ['static', 'source', 'mark', 'connmark', 'vrf']},
+    'selector': {'type': 'str', 'choices': ['source', 'mark', 'connmark']},
     'networks': {'type': 'list', 'elements': 'dict'},
     'services': {'type': 'list', 'elements': 'dict', 'default': []},
     'exclude': {'type': 'list', 'elements': 'str', 'default': []},

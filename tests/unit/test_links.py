@@ -31,6 +31,7 @@ INDEXES = {'lo': 1, 'vrf1': 7}
         some.sampled_from([None, 'vrf1']),
         some.none(),
         some.none(),
+        maybe(some.text(min_size=1, max_size=40).filter(lambda text: '\0' not in text)),
     )
 )
 def test_links_round_trip(link: Link) -> None:

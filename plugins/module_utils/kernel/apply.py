@@ -11,12 +11,12 @@ from typing import Any, Callable, Iterable, List, Optional, Sequence
 
 from ..errors import KernelError
 from ..nft import NftTable, transition
-from ..objects import Sysctl
-from ..plan import Plan
+from ..objects import ALIAS, Link, Route, Sysctl, Vrf
+from ..plan import Move, Plan
 from ..text import route_text, rule_text
-from . import routes, rules
+from . import links, routes, rules
 from .changes import ADD, DELETE, REPLACE, Change, inverse, send_changes
-from .netlink import Netlink
+from .netlink import Message, Netlink
 from .nftables import apply_commands
 from .sysctls import read_sysctls, write_sysctl
 
@@ -29,10 +29,23 @@ def apply_plan(plan: Plan, drain: float) -> None:
     with Netlink() as netlink:
         try:
             _carry_out(plan, netlink, undo, drain)
-        except KernelError:
-            for step in reversed(undo):
-                step()
-            raise
+        except KernelError as error:
+            raise _after_undo(error, undo) from error
+
+
+def _after_undo(error: KernelError, undo: Sequence[Undo]) -> KernelError:
+    """Take back all that was done, the last first; what cannot be taken back is told with the first error."""
+    left: List[str] = []
+    for step in reversed(undo):
+        try:
+            step()
+        except KernelError as second:
+            left.append(str(second))
+    if not left:
+        return error
+    return KernelError(
+        error.operation, error.subject, f'{error.reason}; could not be put back: {"; ".join(left)}', error.errno
+    )
 
 
 def _carry_out(plan: Plan, netlink: Netlink, undo: List[Undo], drain: float) -> None:
@@ -41,6 +54,10 @@ def _carry_out(plan: Plan, netlink: Netlink, undo: List[Undo], drain: float) -> 
     if plan.remember:
         table = _nft(table, _remembering(table, plan), undo)
     _sysctls(plan.set_sysctls, undo)
+    for vrf in plan.add_vrfs:
+        _add_vrf(netlink, vrf, undo)
+    for move in plan.moves:
+        _move(netlink, move, undo)
     _routes(netlink, [Change(ADD, route) for route in plan.add_routes], undo)
     _routes(netlink, [Change(REPLACE, new, old) for old, new in plan.replace_routes], undo)
     _rules(netlink, [Change(ADD, rule) for rule in plan.add_rules], undo)
@@ -50,8 +67,49 @@ def _carry_out(plan: Plan, netlink: Netlink, undo: List[Undo], drain: float) -> 
     table = _nft(table, plan.nft, undo)
     _rules(netlink, _deletions(plan), undo)
     _routes(netlink, [Change(DELETE, route) for route in plan.delete_routes], undo)
+    for link in plan.delete_vrfs:
+        _delete_vrf(netlink, link, undo)
     _sysctls(plan.restore_sysctls, undo)
     _nft(table, plan.nft_after, undo)
+
+
+def _add_vrf(netlink: Netlink, vrf: Vrf, undo: List[Undo]) -> None:
+    link = Link(0, vrf.name, up=True, kind='vrf', vrf_table=vrf.table, alias=ALIAS)
+    _request(netlink, 'add', f'vrf {vrf.name} table {vrf.table}', [links.add_message(link)])
+    undo.append(
+        lambda: _request(netlink, 'delete', f'vrf {vrf.name}', [links.delete_message(_found(netlink, vrf.name))])
+    )
+
+
+def _delete_vrf(netlink: Netlink, link: Link, undo: List[Undo]) -> None:
+    _request(netlink, 'delete', f'vrf {link.name}', [links.delete_message(link)])
+    undo.append(lambda: _request(netlink, 'add', f'vrf {link.name}', [links.add_message(link._replace(number=0))]))
+
+
+def _move(netlink: Netlink, move: Move, undo: List[Undo]) -> None:
+    """The interface and its routes in one system call: nothing is lost but what comes in between two messages."""
+    undo.append(lambda: _relocate(netlink, move.nic, move.before, move.routes_before))
+    _relocate(netlink, move.nic, move.after, move.routes_after)
+
+
+def _relocate(netlink: Netlink, nic: str, master: Optional[str], its_routes: Sequence[Route]) -> None:
+    index = _found(netlink, nic).number
+    messages = [links.master_message(index, _found(netlink, master).number if master else 0)]
+    messages += [routes.route_message(change) for change in routes.route_changes(add=its_routes)]
+    _request(netlink, 'move', f'{nic} to {master or "no vrf"}, with its routes', messages)
+
+
+def _found(netlink: Netlink, name: str) -> Link:
+    found = next((link for link in links.list_links(netlink) if link.name == name), None)
+    if found is None:
+        raise KernelError('find', name, 'no such device')
+    return found
+
+
+def _request(netlink: Netlink, operation: str, subject: str, messages: Sequence[Message]) -> None:
+    for refusal in netlink.send(messages):
+        if refusal is not None:
+            raise KernelError(operation, subject, refusal.reason, refusal.errno)
 
 
 def _deletions(plan: Plan) -> List[Change]:

@@ -10,11 +10,11 @@ from typing import List, Mapping, Optional
 
 from ..errors import KernelError
 from ..objects import Link
-from .netlink import Netlink, attribute, attributes
+from .netlink import NLM_F_CREATE, NLM_F_EXCL, Message, Netlink, attribute, attributes
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
 
-_ADDRESS, _IFNAME, _MTU, _LINK, _MASTER, _LINKINFO, _EXT_MASK, _LINK_NETNSID = 1, 3, 4, 5, 10, 18, 29, 37
+_ADDRESS, _IFNAME, _MTU, _LINK, _MASTER, _LINKINFO, _ALIAS, _EXT_MASK, _LINK_NETNSID = 1, 3, 4, 5, 10, 18, 20, 29, 37
 _INFO_KIND, _INFO_DATA, _VRF_TABLE = 1, 2, 1
 _IFF_UP = 0x1
 _SKIP_STATISTICS = 0x8
@@ -39,6 +39,8 @@ def encode(link: Link, indexes: Mapping[str, int]) -> bytes:
         parts.append(attribute(_MTU, _NUMBER.pack(link.mtu)))
     if link.master:
         parts.append(attribute(_MASTER, _NUMBER.pack(indexes[link.master])))
+    if link.alias:
+        parts.append(attribute(_ALIAS, link.alias.encode()))
     if link.kind:
         parts.append(attribute(_LINKINFO, _encode_kind(link.kind, link.vrf_table)))
     return b''.join(parts)
@@ -73,6 +75,7 @@ def decode(body: bytes) -> Link:
             _index(found.get(_MASTER)),
             _NUMBER.unpack(data[_VRF_TABLE])[0] if _VRF_TABLE in data else None,
             None if _LINK_NETNSID in found else _index(found.get(_LINK)),
+            found[_ALIAS].rstrip(b'\0').decode('utf-8', 'replace') if _ALIAS in found else None,
         )
     except (struct.error, KeyError, ValueError) as error:
         raise KernelError('parse', 'link', f'{body.hex()}: {error!r}') from error
@@ -94,3 +97,18 @@ def with_names(links: List[Link]) -> List[Link]:
     """Links with names in the place of indexes; a device out of sight (in another namespace) is None."""
     names = {str(link.number): link.name for link in links}
     return [link._replace(master=names.get(link.master or ''), lower=names.get(link.lower or '')) for link in links]
+
+
+def add_message(link: Link) -> Message:
+    """Makes a device; refused (EEXIST) when the name is taken."""
+    return Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, encode(link, {}))
+
+
+def delete_message(link: Link) -> Message:
+    """Removes the device with this index."""
+    return Message(RTM_DELLINK, 0, encode(link._replace(kind=None, master=None), {}))
+
+
+def master_message(index: int, master: int) -> Message:
+    """Puts an interface into another device, or out of it when `master` is 0 (ip-link(8): master, nomaster)."""
+    return Message(RTM_NEWLINK, 0, _HEADER.pack(0, 0, index, 0, 0) + attribute(_MASTER, _NUMBER.pack(master)))

@@ -21,8 +21,14 @@ _GLOBAL_SYSCTLS = (
     'net/ipv6/conf/all/forwarding',
     'net/ipv4/conf/all/rp_filter',
     'net/ipv4/conf/all/src_valid_mark',
+    'net/ipv4/tcp_l3mdev_accept',
+    'net/ipv4/udp_l3mdev_accept',
 )
-_NIC_SYSCTLS = ('net/ipv4/conf/{}/rp_filter', 'net/ipv4/conf/{}/src_valid_mark')
+_NIC_SYSCTLS = (
+    'net/ipv4/conf/{}/rp_filter',
+    'net/ipv4/conf/{}/src_valid_mark',
+    'net/ipv6/conf/{}/keep_addr_on_down',
+)
 
 
 def observe() -> Observed:

@@ -14,12 +14,14 @@ from .connmark import compile_connmark
 from .mark import compile_mark
 from .source import compile_source
 from .static import compile_static
+from .vrf import compile_vrf
 
 COMPILERS: Dict[str, Callable[[Bound, Observed], Desired]] = {
     'static': compile_static,
     'source': compile_source,
     'mark': compile_mark,
     'connmark': compile_connmark,
+    'vrf': compile_vrf,
 }
 
 
