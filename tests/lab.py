@@ -23,6 +23,7 @@ BIN = Path(sys.executable).parent
 
 #: Everything that a policy could have touched, read with the distribution's tools and not with ours.
 STATE = (
+    ('ip', '-j', 'address'),
     ('ip', '-j', '-4', 'rule'),
     ('ip', '-j', '-6', 'rule'),
     ('ip', '-j', '-4', 'route', 'show', 'table', 'all'),
@@ -100,14 +101,17 @@ class Lab:
         """The namespace of the host whose replies matter."""
         return self.host('node')
 
-    def intent(self, strategy: str, **changes: Any) -> Dict[str, Any]:
-        """The policy of the lab's inventory, with another strategy."""
+    def intent(self, variant: str, **changes: Any) -> Dict[str, Any]:
+        """The policy of the lab's inventory with another strategy; 'vrf-source' is vrf with that selector."""
+        strategy, _dash, selector = variant.partition('-')
+        if selector:
+            changes = {'selector': selector, **changes}
         names = ('networks', 'services', 'exclude')
         return {'strategy': strategy, **{name: self.data[f'node_{name}'] for name in names}, **changes}
 
-    def apply(self, strategy: str, **changes: Any) -> Dict[str, Any]:
+    def apply(self, variant: str, **changes: Any) -> Dict[str, Any]:
         """Give the node a policy; AssertionError with the module's message when it is refused."""
-        answer = run_module(self.node, 'return_policy', **self.intent(strategy, **changes))
+        answer = run_module(self.node, 'return_policy', **self.intent(variant, **changes))
         assert not answer.get('failed'), answer['msg']
         return answer
 
@@ -133,6 +137,14 @@ class Lab:
     def clients(self) -> Dict[str, Namespace]:
         """The namespaces of the clients that the proof knows."""
         return {client['name']: self.host(client['name']) for client in self.data['proof_clients']}
+
+
+def has_vrf(namespace: Namespace) -> bool:
+    """Whether this kernel can make a VRF. Tries it, which also makes the l3mdev rule that the kernel never takes back."""
+    if namespace.process('ip', 'link', 'add', 'vrf-probe', 'type', 'vrf', 'table', '9').returncode:
+        return False
+    namespace.run('ip', 'link', 'del', 'vrf-probe')
+    return True
 
 
 def state_of(namespace: Namespace) -> List[str]:

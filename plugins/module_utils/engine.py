@@ -34,7 +34,7 @@ class Outcome:
 def ensure_present(intent: Dict[str, Any], check: bool) -> Outcome:
     """Make the policy hold. PolicyError before, KernelError (everything put back) while changing."""
     policy = parse_policy(intent)
-    host = observe()
+    host = observe(probe_vrf=policy.strategy == 'vrf')
     bound = bind(policy, host)
     desired = compile_policy(bound, host)
     findings = preflight(bound, desired, host)

@@ -30,6 +30,8 @@ class Observed:
     #: Everybody else's objects of `nft -j list ruleset`; None when nft is not installed.
     foreign_nft: Optional[List[Dict[str, Any]]] = None
     nft_missing: Optional[str] = None
+    #: Whether this kernel makes VRF devices; None when nobody asked.
+    vrf_supported: Optional[bool] = None
 
     def link(self, name: str) -> Optional[Link]:
         """The interface of that name."""

@@ -55,10 +55,9 @@ def _nft_missing(desired: Desired, host: Observed) -> Iterator[Finding]:
 
 
 def _no_vrf(desired: Desired, host: Observed) -> Iterator[Finding]:
-    path = 'net/ipv4/tcp_l3mdev_accept'
-    if desired.vrfs and host.sysctl(path) is None:
-        reason = 'does not exist: this kernel is built without VRF (CONFIG_NET_L3_MASTER_DEV)'
-        yield Finding(REFUSED, 'vrf', path, reason, 'use another strategy, or a kernel with VRF')
+    if desired.vrfs and host.vrf_supported is False:
+        reason = 'this kernel is built without VRF (CONFIG_NET_VRF), or its module is not installed'
+        yield Finding(REFUSED, 'strategy', 'vrf', reason, 'use another strategy, or a kernel with VRF')
 
 
 def _no_first_route(bound: Bound, desired: Desired, host: Observed) -> Iterator[Finding]:

@@ -15,11 +15,11 @@ from typing import Any, Dict, Iterator, List, Set, Tuple
 
 import pytest
 from ansible_collections.returntraffic.net.plugins.module_utils.proof.verdict import Verdict
-from lab import Lab, state_of
+from lab import Lab, has_vrf, state_of
 from modules import run_module
 from proving import prove
 
-STRATEGIES = ('static', 'source', 'mark', 'connmark')
+STRATEGIES = ('static', 'source', 'mark', 'connmark', 'vrf-source', 'vrf-mark', 'vrf-connmark')
 RP_FILTERS = ('0', '1', '2')
 #: Which flows a strategy can answer; for the others it refuses the intent that asks for them.
 RELATIONS = {
@@ -27,8 +27,13 @@ RELATIONS = {
     'source': ('own', 'cross'),
     'mark': ('own', 'cross'),
     'connmark': ('own', 'shared', 'cross'),
+    'vrf-source': ('own', 'cross'),
+    'vrf-mark': ('own', 'cross'),
+    'vrf-connmark': ('own', 'shared', 'cross'),
 }
 REASONS = {'cross': 'a static route leads one way only', 'shared': 'one source address whichever VIP was asked'}
+
+NO_VRF = 'this kernel is built without VRF'
 
 Cell = Tuple[str, ...]
 
@@ -89,6 +94,9 @@ def test_control_every_reply_goes_astray(lab: Lab, rp_filter: str, matrix: Count
 
 @pytest.mark.parametrize('strategy', STRATEGIES)
 def test_every_reply_leaves_by_its_requests_nic(lab: Lab, rp_filter: str, strategy: str, matrix: Counter[str]) -> None:
+    if strategy.startswith('vrf') and not has_vrf(lab.node):
+        refuse_without_vrf(lab, strategy, matrix)
+        return
     before = state_of(lab.node)
     lab.apply(strategy)
     try:
@@ -107,6 +115,16 @@ def test_every_reply_leaves_by_its_requests_nic(lab: Lab, rp_filter: str, strate
     matrix['passed'] += len(cells)
 
 
+def refuse_without_vrf(lab: Lab, strategy: str, matrix: Counter[str]) -> None:
+    """A kernel without VRF is told so; tests/kernels shows these cells on kernels that have it."""
+    before = state_of(lab.node)
+    answer = run_module(lab.node, 'return_policy', **lab.intent(strategy))
+    assert NO_VRF in answer['msg']
+    assert state_of(lab.node) == before
+    flows = {(flow.kind, flow.path, ':' in flow.vip, name) for name in RELATIONS[strategy] for flow in lab.flows(name)}
+    matrix[f'refused: {NO_VRF}'] += len(flows)
+
+
 def met_packet_too_big(cells: Dict[Cell, List[Verdict]]) -> Set[Tuple[str, str]]:
     """(family, client) of the pmtu flows for which a router did say packet too big."""
     return {
@@ -114,7 +132,7 @@ def met_packet_too_big(cells: Dict[Cell, List[Verdict]]) -> Set[Tuple[str, str]]
     }
 
 
-@pytest.mark.parametrize('strategy', ['static', 'source', 'mark'])
+@pytest.mark.parametrize('strategy', ['static', 'source', 'mark', 'vrf-source', 'vrf-mark'])
 def test_what_cannot_be_answered_is_refused(lab: Lab, rp_filter: str, strategy: str, matrix: Counter[str]) -> None:
     """The intent that asks for the cells left out above is refused, for the known reason, and nothing changes."""
     relation = 'cross' if strategy == 'static' else 'shared'

@@ -15,6 +15,7 @@ from .names import table_names
 from .netlink import Netlink
 from .nftables import find_nft, list_ruleset
 from .sysctls import read_sysctls
+from .vrf_support import vrf_supported
 
 _GLOBAL_SYSCTLS = (
     'net/ipv4/ip_forward',
@@ -31,7 +32,7 @@ _NIC_SYSCTLS = (
 )
 
 
-def observe() -> Observed:
+def observe(probe_vrf: bool = False) -> Observed:
     """What is there now, of everybody. KernelError when the kernel or nft does not answer."""
     with Netlink() as netlink:
         found = links.list_links(netlink)
@@ -46,6 +47,7 @@ def observe() -> Observed:
             nft=parse_table(nft_objects or ()),
             foreign_nft=None if nft_objects is None else [item for item in nft_objects if not _ours(item)],
             nft_missing=missing,
+            vrf_supported=vrf_supported() if probe_vrf else None,
         )
 
 
