@@ -40,7 +40,7 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: Optional[str] = None, task_vars: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
         result = super().run(tmp, task_vars)
-        _, options = self.validate_argument_spec(argument_spec=ARGUMENTS)
+        _validated, options = self.validate_argument_spec(argument_spec=ARGUMENTS)
         if self._task.check_mode and not options['answers']:
             return dict(result, changed=False, skipped=True, msg='nothing is fired in check mode, so nothing is judged')
         return {**result, **_prove(options, write=not self._task.check_mode)}

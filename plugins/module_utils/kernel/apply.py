@@ -125,7 +125,7 @@ def _remembering(table: Optional[NftTable], plan: Plan) -> NftTable:
 
 def _nft(before: Optional[NftTable], after: Optional[NftTable], undo: List[Undo]) -> Optional[NftTable]:
     apply_commands(transition(before, after))
-    undo.append(lambda: apply_commands(transition(after, before)))
+    undo.append(lambda: apply_commands(transition(before=after, after=before)))
     return after
 
 

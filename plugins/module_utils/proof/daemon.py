@@ -119,7 +119,7 @@ def _serve(listener: socket.socket, capture: Capture, links: _Links, deadline: f
     poll.register(capture, select.POLLIN)
     poll.register(listener, select.POLLIN)
     while time.monotonic() < deadline:
-        ready = [descriptor for descriptor, _ in poll.poll(max(0.0, deadline - time.monotonic()) * 1000)]
+        ready = [descriptor for descriptor, _event in poll.poll(max(0.0, deadline - time.monotonic()) * 1000)]
         if capture.fileno() in ready:
             capture.read()
         if listener.fileno() in ready:
@@ -134,7 +134,7 @@ def _serve(listener: socket.socket, capture: Capture, links: _Links, deadline: f
 
 @contextlib.contextmanager
 def _accept(listener: socket.socket) -> Iterator[Optional[socket.socket]]:
-    connection, _ = listener.accept()
+    connection, _peer = listener.accept()
     with connection:
         yield connection if _same_user(connection) else None
 

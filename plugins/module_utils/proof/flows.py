@@ -36,7 +36,7 @@ class _Volley:
     def __init__(self, flows: Sequence[Flow], at_once: int) -> None:
         self.selector = selectors.DefaultSelector()
         self.at_once = at_once
-        self.waiting = deque(enumerate(flow for flow in flows for _ in range(flow.count)))
+        self.waiting = deque(enumerate(flow for flow in flows for _time in range(flow.count)))
         self.under_way: Dict[int, Probe] = {}
         self.answers: Dict[int, Answer] = {}
 
@@ -67,7 +67,7 @@ class _Volley:
         if not self.under_way:
             return
         nearest = min(probe.deadline for probe in self.under_way.values())
-        for key, _ in self.selector.select(max(0.0, nearest - time.monotonic())):
+        for key, _events in self.selector.select(max(0.0, nearest - time.monotonic())):
             probe = self.under_way[key.data]
             outcome = _advance(probe)
             if outcome is not None:

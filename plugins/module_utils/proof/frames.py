@@ -153,7 +153,7 @@ def _header_v6(data: bytes) -> _Header:
 def _extensions(data: bytes) -> Tuple[int, int, int, int]:
     """Behind IPv6's extension headers: (transport protocol, its start, fragment's ident, its offset)."""
     proto, at, ident, offset = data[6], 40, 0, 0
-    for _ in range(_MOST_EXTENSIONS):
+    for _extension in range(_MOST_EXTENSIONS):
         if at + 8 > len(data) or offset:
             break
         if proto == _FRAGMENT:

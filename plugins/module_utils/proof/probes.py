@@ -202,7 +202,7 @@ class _Udp(Probe):
             return None
         for level, kind, data in ancillary:
             if (level, kind) == _RECVERR[self.flow.family] and len(data) >= _EXTENDED_ERROR.size:
-                _, origin, number, code, _, _, _ = _EXTENDED_ERROR.unpack_from(data)
+                _errno, origin, number, code = _EXTENDED_ERROR.unpack_from(data)[:4]
                 return (number, code) if origin in _ORIGIN_ICMP else None
         return None
 
