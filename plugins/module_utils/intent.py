@@ -10,7 +10,7 @@ subnet, which table name) is settled in bind.py.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Dict, FrozenSet, Optional, Tuple
+from typing import Any, Dict, FrozenSet, List, Optional, Tuple
 
 from . import values
 from .errors import PolicyError
@@ -234,7 +234,7 @@ def _check_whole(policy: ReturnPolicy) -> None:
         )
 
 
-def _distinct(what: str, items: list) -> None:
+def _distinct(what: str, items: List[Any]) -> None:
     first: Dict[Any, int] = {}
     for at, item in enumerate(items):
         if item is None:

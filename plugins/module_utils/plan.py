@@ -13,7 +13,7 @@ Only objects with our tag are ever replaced or deleted; somebody else's in the w
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Dict, Iterable, List, Optional, Tuple
+from typing import Container, Dict, Iterable, List, Optional, Tuple
 
 from .desired import Desired
 from .errors import PolicyError
@@ -130,7 +130,7 @@ def _is_left(link: Link, desired: Desired) -> bool:
     return link.alias == ALIAS and link.kind == 'vrf' and link.name not in {vrf.name for vrf in desired.vrfs}
 
 
-def _via(route: Route, nics: Iterable[str]) -> bool:
+def _via(route: Route, nics: Container[str]) -> bool:
     return any(hop.device in nics for hop in route.next_hops)
 
 

@@ -39,7 +39,9 @@ done < /modules/order
 
 share host /host ro,cache=loose
 share share /share rw,cache=none
+# shellcheck source=/dev/null # the harness writes it
 . /share/settings.sh
+: "${root?}" "${binds?}" "${modules?}" "${names?}"
 must mount -t tmpfs tmpfs /upper
 layer "/host$root" root /root
 
