@@ -169,3 +169,4 @@ def test_a_refusal_names_the_setting_and_its_value(user: User, refusal: str, che
     assert done.returncode != 0
     assert 'user.max_user_namespaces is 0 and would have to be 10000, or run as root' in done.stdout
     assert user.processes() == []
+    assert not Path(f'/tmp/returntraffic-{user.uid}').exists()

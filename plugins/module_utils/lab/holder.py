@@ -32,6 +32,11 @@ def start(lab: str) -> Holder:
     place = _open(directory)
     try:
         _spawn(lambda: _become_holder(lab, place), _hold)
+    except PolicyError:
+        # Nothing to note there, unless the user has other labs.
+        with contextlib.suppress(OSError):
+            os.rmdir(directory)
+        raise
     finally:
         os.close(place)
     holder = records.find(lab, uid, os.environ)
