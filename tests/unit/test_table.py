@@ -18,16 +18,16 @@ UNKNOWN = GOOD._replace(
 )
 
 
-def test_one_row_a_flow_with_nics_answer_and_verdict() -> None:
+def test_a_row_has_nics_answer_verdict_and_its_flows() -> None:
     lines = render([GOOD, STRAY, SILENT, UNKNOWN], 'source').splitlines()
     assert lines[0] == 'Proof: source'
     rows = [line.split() for line in lines[1:-1] if not line.startswith('-')]
     assert rows == [
-        ['client', 'VIP', 'flow', 'request', 'reply', 'answered', 'verdict', 'note'],
-        ['client1', '192.168.1.1', 'tcp', '8080', 'eth1', 'eth1', 'yes', 'PASS'],
-        ['tcp', 'dnat', '9080', 'eth1', 'eth0', 'no', 'FAIL', 'left', 'by', 'eth0'],
-        ['client1', 'fd00::1', 'tcp', '8080', 'eth1', '-', 'no', 'FAIL', 'dropped'],
-        ['client2', '192.168.1.1', 'tcp', '8080', '-', '-', 'no', 'INCOMPLETE', 'never', 'came'],
+        ['client', 'VIP', 'request', 'reply', 'answered', 'verdict', 'flows'],
+        ['client1', '192.168.1.1', 'eth1', 'eth1', 'yes', 'PASS', 'tcp', '8080'],
+        ['eth1', 'eth0', 'no', 'FAIL', 'tcp', 'dnat', '9080'],
+        ['client1', 'fd00::1', 'eth1', '-', 'no', 'FAIL', 'tcp', '8080,', '(dropped)'],
+        ['client2', '192.168.1.1', '-', '-', 'no', 'INCOMPLETE', 'tcp', '8080,', '(never', 'came)'],
     ]
     assert lines[-1] == '4 flows: 1 PASS, 2 FAIL, 1 INCOMPLETE'
 
@@ -40,12 +40,20 @@ def test_columns_are_aligned_and_lines_have_no_blank_at_their_end() -> None:
     assert all(line == line.rstrip() for line in lines)
 
 
+def test_many_flows_that_went_alike_go_on_in_the_next_line() -> None:
+    table = render([GOOD._replace(port=port) for port in range(8000, 8020)])
+    lines = [line for line in table.splitlines() if 'tcp' in line]
+    assert len(lines) == 3
+    assert [line.count('eth1') for line in lines] == [2, 0, 0]
+    assert len({line.index('tcp') for line in lines}) == 1
+
+
 def test_what_belongs_together_stands_together() -> None:
     mixed = [GOOD, UNKNOWN, STRAY]
-    assert [line.split()[0] for line in render(mixed).splitlines() if 'tcp' in line] == ['client1', 'tcp', 'client2']
+    assert [line.split()[0] for line in render(mixed).splitlines() if 'tcp' in line] == ['client1', 'eth1', 'client2']
 
 
-def test_flows_that_went_alike_are_one_row() -> None:
+def test_equal_flows_are_counted() -> None:
     table = render([GOOD] * 200 + [STRAY])
     assert 'tcp 8080 x200' in table
     assert len(table.splitlines()) == 7
@@ -60,8 +68,8 @@ def test_a_control_says_where_replies_went() -> None:
 
 def test_a_pmtu_flow_tells_whether_a_packet_was_too_big() -> None:
     pmtu = GOOD._replace(kind='pmtu')
-    assert 'a packet too big was told' in render([pmtu._replace(ptb=1)])
-    assert 'no packet was too big' in render([pmtu])
+    assert 'pmtu 8080 (packet too big met)' in render([pmtu._replace(ptb=1)])
+    assert 'packet too big' not in render([pmtu])
 
 
 def test_nothing_makes_an_empty_table() -> None:

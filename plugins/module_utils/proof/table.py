@@ -5,22 +5,25 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
 from .verdict import FAIL, INCOMPLETE, PASS, Verdict
 
-_HEADINGS = ('client', 'VIP', 'flow', 'request', 'reply', 'answered', 'verdict', 'note')
+_HEADINGS = ('client', 'VIP', 'request', 'reply', 'answered', 'verdict', 'flows')
 _GROUP = 2
+#: Characters that the flows of one row may take before they go on in the next line.
+_WIDTH = 72
 
 
 class _Row(NamedTuple):
     cells: Tuple[str, ...]
-    times: int
+    flows: Dict[str, int]
 
 
 def render(verdicts: Sequence[Verdict], label: str = '', control: bool = False) -> str:
-    """Title, table and summary. Flows that went alike make one row, with how many they were."""
-    rows = [row.cells[:2] + (_flow(row),) + row.cells[3:] for row in _rows(verdicts)]
+    """Title, table and summary. A row is all flows of a client to a VIP that went alike."""
+    rows = [cells for row in _rows(verdicts) for cells in _lines(row)]
     lines = [title(label, control), *_table(_without_repetition(rows)), summary(verdicts)]
     if control:
         lines.append(strays(verdicts))
@@ -51,26 +54,37 @@ def strays(verdicts: Sequence[Verdict]) -> str:
 
 
 def _rows(verdicts: Sequence[Verdict]) -> List[_Row]:
-    """Grouped by client, then VIP (so by family), in the order given; equal ones counted."""
-    groups: Dict[Tuple[str, str], Dict[Tuple[str, ...], int]] = {}
+    """Grouped by client, then VIP (so by family), then by what became of them, each in the order given."""
+    groups: Dict[Tuple[str, str], Dict[Tuple[str, ...], _Row]] = {}
     for verdict in verdicts:
         cells = _cells(verdict)
-        group = groups.setdefault((verdict.client, verdict.vip), {})
-        group[cells] = group.get(cells, 0) + 1
-    return [_Row(cells, times) for group in groups.values() for cells, times in group.items()]
+        row = groups.setdefault((verdict.client, verdict.vip), {}).setdefault((*cells, _note(verdict)), _Row(cells, {}))
+        flow = _flow(verdict)
+        row.flows[flow] = row.flows.get(flow, 0) + 1
+    return [_noted(row, key[-1]) for group in groups.values() for key, row in group.items()]
 
 
 def _cells(verdict: Verdict) -> Tuple[str, ...]:
     return (
         verdict.client,
         verdict.vip,
-        flow_name(verdict),
         _nics(verdict.requests),
         _nics(verdict.replies),
         'yes' if verdict.answered else 'no',
         verdict.verdict,
-        _note(verdict),
     )
+
+
+def _noted(row: _Row, note: str) -> _Row:
+    return _Row(row.cells, {**row.flows, note: 1}) if note else row
+
+
+def _lines(row: _Row) -> List[Tuple[str, ...]]:
+    """The row's flows, in as many lines as they need."""
+    names = [flow if times == 1 else f'{flow} x{times}' for flow, times in row.flows.items()]
+    text = textwrap.wrap(', '.join(names), _WIDTH, break_long_words=False, break_on_hyphens=False)
+    blank = (*row.cells[:_GROUP], *('' for _cell in row.cells[_GROUP:]))
+    return [(*(row.cells if at == 0 else blank), line) for at, line in enumerate(text)]
 
 
 def flow_name(verdict: Verdict) -> str:
@@ -80,16 +94,16 @@ def flow_name(verdict: Verdict) -> str:
 
 
 def _note(verdict: Verdict) -> str:
-    """What a pmtu flow met belongs to its success: the kernel knows a path for ten minutes, then needs none."""
-    if not verdict.passed:
-        return verdict.reason
-    if verdict.kind != 'pmtu':
+    """The reason, where the NICs of request and reply do not tell it already."""
+    if verdict.passed or (verdict.requests and verdict.replies and not verdict.answered):
         return ''
-    return 'a packet too big was told' if verdict.ptb else 'no packet was too big'
+    return f'({verdict.reason})'
 
 
-def _flow(row: _Row) -> str:
-    return row.cells[2] if row.times == 1 else f'{row.cells[2]} x{row.times}'
+def _flow(verdict: Verdict) -> str:
+    """A pmtu flow that met a narrow link says so; the kernel knows a path for ten minutes, and then meets none."""
+    name = flow_name(verdict)
+    return f'{name} (packet too big met)' if verdict.kind == 'pmtu' and verdict.ptb else name
 
 
 def _nics(counted: Mapping[str, int]) -> str:
