@@ -68,8 +68,8 @@ def test_a_control_says_where_replies_went() -> None:
 
 def test_a_pmtu_flow_tells_whether_a_packet_was_too_big() -> None:
     pmtu = GOOD._replace(kind='pmtu')
-    assert 'pmtu 8080 (packet too big met)' in render([pmtu._replace(ptb=1)])
-    assert 'packet too big' not in render([pmtu])
+    assert 'pmtu 8080 (ptb)' in render([pmtu._replace(ptb=1)])
+    assert 'ptb' not in render([pmtu])
 
 
 def test_nothing_makes_an_empty_table() -> None:

@@ -101,9 +101,9 @@ def _note(verdict: Verdict) -> str:
 
 
 def _flow(verdict: Verdict) -> str:
-    """A pmtu flow that met a narrow link says so; the kernel knows a path for ten minutes, and then meets none."""
+    """A pmtu flow that was told of a narrow link (packet too big) says so; the kernel knows a path for ten minutes, and then meets none."""
     name = flow_name(verdict)
-    return f'{name} (packet too big met)' if verdict.kind == 'pmtu' and verdict.ptb else name
+    return f'{name} (ptb)' if verdict.kind == 'pmtu' and verdict.ptb else name
 
 
 def _nics(counted: Mapping[str, int]) -> str:
