@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from ansible_collections.returntraffic.net.plugins.module_utils.nft import (
     COMMENT_LIMIT,
+    Chain,
+    Hook,
     NftTable,
+    VerdictMap,
     ct,
     masked,
     match,
@@ -17,6 +20,7 @@ from ansible_collections.returntraffic.net.plugins.module_utils.nft import (
     rule,
     set_bits,
     transition,
+    union,
 )
 
 
@@ -74,3 +78,26 @@ def test_the_first_and_the_last_saved_sysctl_come_and_go_with_their_set() -> Non
     assert transition(NftTable(saved={'a': '1'}), None) == [
         {'delete': {'table': {'family': 'inet', 'name': 'returntraffic'}}}
     ]
+
+
+def test_a_union_sets_new_marks_and_keeps_old_ones() -> None:
+    hook = Hook('filter', 'prerouting', -99)
+    old_rule, new_rule, same = rule('old', meta('mark')), rule('new', ct('mark')), rule('same', meta('iifname'))
+    before = NftTable(
+        (Chain('gone', (old_rule,)), Chain('pre', (old_rule, same), hook)),
+        (VerdictMap('m', 'ipv4_addr', {'10.0.0.1': 'gone', '10.0.0.2': 'gone'}),),
+    )
+    after = NftTable((Chain('pre', (new_rule, same), hook),), (VerdictMap('m', 'ipv4_addr', {'10.0.0.1': 'x'}),))
+    both = union(before, after)
+    assert both is not None
+    assert {chain.name: chain.rules for chain in both.chains} == {
+        'gone': (old_rule,),
+        'pre': (new_rule, same, old_rule),
+    }
+    assert both.maps[0].elements == {'10.0.0.1': 'x', '10.0.0.2': 'gone'}
+
+
+def test_a_union_with_nothing_is_the_other() -> None:
+    table = NftTable(saved={'a': '1'})
+    assert union(None, table) == table
+    assert union(table, None) is None
