@@ -23,7 +23,8 @@ BIN = Path(sys.executable).parent
 
 #: Everything that a policy could have touched, read with the distribution's tools and not with ours.
 STATE = (
-    ('ip', '-j', 'address'),
+    # An interface that was down for a moment lists its IPv6 addresses in another order.
+    ('sh', '-c', 'ip -o address | sort'),
     ('ip', '-j', '-4', 'rule'),
     ('ip', '-j', '-6', 'rule'),
     ('ip', '-j', '-4', 'route', 'show', 'table', 'all'),
