@@ -2,10 +2,9 @@
 VENV ?= .venv
 STRATEGY ?= connmark
 export PATH := $(abspath $(VENV))/bin:$(PATH):/usr/sbin:/sbin
-export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
-.PHONY: help bare down prepare prepare-test test lint unit netns molecule sanity bench clean
+.PHONY: help bare down prepare prepare-test test lint unit netns molecule sanity test-kernels bench clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -38,6 +37,9 @@ molecule: prepare-test  ## Every molecule scenario
 
 sanity: prepare-test  ## ansible-test sanity on the built artifact
 	tests/sanity
+
+test-kernels: prepare-test  ## The matrix on stock Debian kernels under qemu
+	python -m tests.kernels -- python -m pytest -p no:cacheprovider tests/netns/test_matrix.py
 
 bench: prepare-test  ## Ratios against the floors; no pass or fail
 	python -m pytest bench -s --no-header -q -p no:cacheprovider
