@@ -17,14 +17,14 @@ import time
 from pathlib import Path
 from typing import List, Sequence
 
-from . import machine, report, store
+from . import machine, report, store, userland
 from .catalogue import DEFAULT_KERNELS, KERNELS, Kernel, kernel_named
 from .errors import HarnessError
 from .guest import Job
 from .tools import Tools, find_tools
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-SMOKE = (sys.executable, '-m', 'pytest', '-p', 'no:cacheprovider', 'tests/kernels/smoke.py')
+SMOKE = ('-m', 'pytest', '-p', 'no:cacheprovider', 'tests/kernels/smoke.py')
 COMPILED = ('plugins', 'tests')
 
 EPILOG = """\
@@ -49,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument('--processors', type=int, default=limits.processors, metavar='N')
     made.add_argument('--env', action='append', default=[], metavar='KEY=VALUE', help="into the job's environment")
     made.add_argument('--root', type=Path, default=Path('/'), help='folder to be the root: a chroot with other tools')
+    made.add_argument('--userland', metavar='RELEASE', help=f'a root with the tools of {", ".join(userland.RELEASES)}')
     made.add_argument('--bind', action='append', type=Path, default=[], metavar='FOLDER', help='show it in the guest')
     made.add_argument('--results', type=Path, help='keep logs and JUnit here, a folder for each kernel')
     made.add_argument('--refresh', action='store_true', help='look for newer packages of the kernels')
@@ -72,6 +73,8 @@ def listing() -> int:
     for kernel in KERNELS:
         found = store.stored(store.cache_folder(), kernel)
         print(f'{kernel.name:<10} {found.version if found else "not cached":<20} {kernel.summary}')
+    cached = ', '.join(userland.names(store.cache_folder())) or 'none'
+    print(f'userlands: {", ".join(userland.RELEASES)}; cached: {cached}')
     return 0
 
 
@@ -79,16 +82,28 @@ def run(options: argparse.Namespace, kernels: Sequence[Kernel]) -> int:
     """Boot all kernels, side by side as far as asked for, and report."""
     started = time.monotonic()
     tools = find_tools()
-    job = Job(
-        options.job or SMOKE, CHECKOUT, folder(options.root), options.env, [folder(bind) for bind in options.bind]
-    )
-    compile_checkout()
+    job = job_of(options, root_of(options, tools))
+    compile_checkout(job.root)
     top = results_folder(options.results)
     outcomes = boot_all(options, kernels, tools, job, top)
     print(report.closing(outcomes, time.monotonic() - started))
     if options.results is None and not any(outcome.problem for outcome in outcomes):
         shutil.rmtree(str(top))
     return 1 if any(outcome.problem for outcome in outcomes) else 0
+
+
+def root_of(options: argparse.Namespace, tools: Tools) -> Path:
+    """The folder that becomes the guest's root."""
+    if options.userland:
+        return userland.userland(options.userland, tools, say, options.refresh)
+    return folder(options.root)
+
+
+def job_of(options: argparse.Namespace, root: Path) -> Job:
+    """The job asked for; the smoke test by this interpreter, or by the one of another root."""
+    python = sys.executable if root == Path('/') else 'python3'
+    binds = [folder(bind) for bind in options.bind]
+    return Job(options.job or (python, *SMOKE), CHECKOUT, root, options.env, binds)
 
 
 def folder(given: Path) -> Path:
@@ -98,9 +113,13 @@ def folder(given: Path) -> Path:
     return given.absolute()
 
 
-def compile_checkout() -> None:
+def compile_checkout(root: Path) -> None:
     """Compile the checkout here: the emulated processor takes about ten times as long. Failing only costs time."""
-    command = [sys.executable, '-m', 'compileall', '-q', *(str(CHECKOUT / part) for part in COMPILED)]
+    parts = [CHECKOUT / part for part in COMPILED]
+    if root != Path('/'):
+        userland.compile_python(root, parts)
+        return
+    command = [sys.executable, '-m', 'compileall', '-q', *map(str, parts)]
     subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
 
 

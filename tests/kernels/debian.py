@@ -21,6 +21,7 @@ METAPACKAGE = 'linux-image-amd64'
 KEYRING = Path('/usr/share/keyrings/debian-archive-keyring.gpg')
 INDEX_FORMAT = '$(REPO_URI)|$(RELEASE)|$(COMPONENT)|$(ORIGIN)'
 SUITES = r'(?:buster|bullseye|bookworm|trixie|forky|duke|oldstable|stable|testing|unstable|sid)'
+INSTALL = ('apt-get', 'install', '--yes', '--no-install-recommends')
 
 
 class Mirror(NamedTuple):
@@ -99,6 +100,7 @@ class PrivateApt:
     """apt with its own state in a folder, for one list of suites."""
 
     def __init__(self, folder: Path, suites: Sequence[str]) -> None:
+        self.folder = folder
         self.environment = {**os.environ, 'APT_CONFIG': str(folder / 'apt.conf'), 'LC_ALL': 'C'}
         for name in ('state', 'lists/partial', 'cache/archives/partial', 'none.d'):
             (folder / name).mkdir(parents=True, exist_ok=True)
@@ -120,6 +122,15 @@ class PrivateApt:
         wanted = [f'{package.name}={package.version}' for package in packages]
         run(['apt-get', 'download', '-q', *wanted], self.environment, folder)
         return sorted(folder.glob('*.deb'))
+
+    def install_uris(self, packages: Sequence[str]) -> List[str]:
+        """Lines ``'address' file size hash`` of the packages and all they need, on a machine that has nothing."""
+        return run([*INSTALL, '--print-uris', '-qq', *packages], self.environment).splitlines()
+
+    def install_download(self, packages: Sequence[str]) -> List[Path]:
+        """Fetch the packages and all they need; apt verifies them against the index."""
+        run([*INSTALL, '--download-only', '-q', *packages], self.environment)
+        return sorted(self.folder.glob('cache/archives/*.deb'))
 
 
 def kernel_packages(show: Callable[[str], Dict[str, str]]) -> List[Package]:

@@ -17,7 +17,7 @@ CPU = 'max,la57=off,erms=off'
 # trusted because a machine that shares its processor with others halts at will. panic=-1 with -no-reboot ends qemu.
 KERNEL_ARGUMENTS = (
     'console=ttyS0 loglevel=5 panic=-1 mitigations=off audit=0 apparmor=0 nowatchdog tsc=reliable'
-    ' rcupdate.rcu_cpu_stall_suppress=1'
+    ' rcupdate.rcu_expedited=1 rcupdate.rcu_cpu_stall_suppress=1'
 )
 
 

@@ -27,7 +27,7 @@ table inet smoke {
 """
 FLOWTABLE = """\
 table inet smoke {
-  flowtable fast { hook ingress priority 0; devices = { left, right }; }
+  flowtable fast { hook ingress priority 0; devices = { nic1, nic2 }; }
   chain forward { type filter hook forward priority 0; ct state established flow add @fast; }
 }
 """
@@ -42,11 +42,11 @@ def sh(*command: str, text: str | None = None) -> str:
 
 @pytest.fixture
 def netns() -> Iterator[str]:
-    """A network namespace with a veth pair left-right."""
+    """A network namespace with a veth pair nic1-nic2."""
     name = f'smoke-{os.getpid()}'
     sh('ip', 'netns', 'add', name)
     try:
-        sh('ip', '-n', name, 'link', 'add', 'left', 'type', 'veth', 'peer', 'name', 'right')
+        sh('ip', '-n', name, 'link', 'add', 'nic1', 'type', 'veth', 'peer', 'name', 'nic2')
         yield name
     finally:
         sh('ip', 'netns', 'delete', name)
@@ -64,8 +64,8 @@ def test_is_root_with_loopback_up() -> None:
 
 def test_enslaves_a_nic_to_a_vrf(netns: str) -> None:
     sh('ip', '-n', netns, 'link', 'add', 'vrf1', 'type', 'vrf', 'table', '101')
-    sh('ip', '-n', netns, 'link', 'set', 'left', 'master', 'vrf1')
-    assert 'vrf_slave table 101' in sh('ip', '-n', netns, '-d', 'link', 'show', 'left')
+    sh('ip', '-n', netns, 'link', 'set', 'nic1', 'master', 'vrf1')
+    assert 'vrf_slave table 101' in sh('ip', '-n', netns, '-d', 'link', 'show', 'nic1')
 
 
 @pytest.mark.parametrize('ruleset', [NFT, FLOWTABLE], ids=['marks', 'flowtable'])
@@ -75,12 +75,12 @@ def test_takes_nft_rules(netns: str, ruleset: str) -> None:
 
 
 def test_delays_and_loses_packets_by_netem(netns: str) -> None:
-    sh('tc', '-n', netns, 'qdisc', 'add', 'dev', 'left', 'root', 'netem', 'delay', '5ms', 'loss', '2%')
-    assert 'netem' in sh('tc', '-n', netns, 'qdisc', 'show', 'dev', 'left')
+    sh('tc', '-n', netns, 'qdisc', 'add', 'dev', 'nic1', 'root', 'netem', 'delay', '5ms', 'loss', '2%')
+    assert 'netem' in sh('tc', '-n', netns, 'qdisc', 'show', 'dev', 'nic1')
 
 
 @pytest.mark.parametrize(
-    'link', ['name made type dummy', 'link left name made type vlan id 7', 'name made type bridge']
+    'link', ['name made type dummy', 'link nic1 name made type vlan id 7', 'name made type bridge']
 )
 def test_makes_links(netns: str, link: str) -> None:
     sh('ip', '-n', netns, 'link', 'add', *link.split())

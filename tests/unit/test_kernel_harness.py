@@ -13,7 +13,21 @@ from pathlib import Path
 from typing import Any, Dict
 
 import pytest
-from kernels import catalogue, cli, debian, guest, initramfs, junit, machine, modules, qemu, report, store, tools
+from kernels import (
+    catalogue,
+    cli,
+    debian,
+    guest,
+    initramfs,
+    junit,
+    machine,
+    modules,
+    qemu,
+    report,
+    store,
+    tools,
+    userland,
+)
 from kernels.errors import HarnessError
 
 DEPENDENCIES = """\
@@ -301,3 +315,30 @@ def test_the_job_is_what_follows_the_dashes() -> None:
 
 def test_br_netfilter_is_not_loaded() -> None:
     assert 'br_netfilter' not in catalogue.JOB_MODULES
+
+
+def test_the_same_packages_from_another_mirror_are_the_same_userland() -> None:
+    uris = [
+        "'http://one.example/a.deb' a_1_amd64.deb 5 SHA256:aa",
+        "'http://one.example/b.deb' b_1_all.deb 6 SHA256:bb",
+    ]
+    moved = [uri.replace('one.example', 'two.example') for uri in reversed(uris)]
+    assert userland.content_hash(uris) == userland.content_hash(moved)
+    assert userland.content_hash(uris) != userland.content_hash([uris[0], uris[1].replace('bb', 'cc')])
+
+
+def test_an_unknown_userland_is_refused_with_the_names(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(['--userland', 'sarge', '--', 'true']) == 2
+    assert capsys.readouterr().err == "kernels: userland: 'sarge': one of bullseye, bookworm, trixie\n"
+
+
+def test_a_root_gets_a_shell_users_and_mount_points(tmp_path: Path) -> None:
+    for folder in ('bin', 'etc', 'usr/share/base-passwd'):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / 'bin' / 'dash').touch()
+    for name in ('passwd', 'group'):
+        (tmp_path / 'usr/share/base-passwd' / f'{name}.master').write_text(f'{name} of root\n')
+    userland.finish(tmp_path)
+    assert (tmp_path / 'bin' / 'sh').resolve().name == 'dash'
+    assert (tmp_path / 'etc' / 'passwd').read_text() == 'passwd of root\n'
+    assert (tmp_path / 'proc').is_dir()
