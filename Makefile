@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 VENV ?= .venv
-STRATEGY ?= connmark
 export PATH := $(abspath $(VENV))/bin:$(PATH):/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
@@ -9,8 +8,8 @@ export PATH := $(abspath $(VENV))/bin:$(PATH):/usr/sbin:/sbin
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
-bare: prepare  ## Build the lab, show the fault, cure it (STRATEGY=connmark), prove it
-	ansible-playbook playbooks/bare.yml -e strategy=$(STRATEGY)
+bare: prepare  ## Build the lab, show the fault, cure it (STRATEGY=source for another), prove it
+	ansible-playbook playbooks/bare.yml $(if $(STRATEGY),-e strategy=$(STRATEGY))
 
 down: prepare  ## Take the lab away
 	ansible-playbook playbooks/down.yml
