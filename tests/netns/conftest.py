@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Iterator
+from typing import Iterator, List
 
 import pytest
 from namespaces import Namespace
@@ -20,8 +20,19 @@ def matrix() -> Counter[str]:
     return _MATRIX
 
 
+_NOTES: List[str] = []
+
+
+@pytest.fixture(scope='session')
+def notes() -> List[str]:
+    """Figures that a test has measured; told at the end of the run."""
+    return _NOTES
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """One line of the matrix, and what was refused why."""
+    """Figures; one line of the matrix, and what was refused why."""
+    for note in _NOTES:
+        terminalreporter.write_line(note)
     if not _MATRIX:
         return
     refused = {key: count for key, count in _MATRIX.items() if key.startswith('refused: ')}
