@@ -141,7 +141,7 @@ class Lab:
 
 
 def has_vrf(namespace: Namespace) -> bool:
-    """Whether this kernel can make a VRF. Tries it, which also makes the l3mdev rule that the kernel never takes back."""
+    """Whether this kernel can make a VRF. To try it also makes the l3mdev rule, which the kernel never takes back."""
     if namespace.process('ip', 'link', 'add', 'vrf-probe', 'type', 'vrf', 'table', '9').returncode:
         return False
     namespace.run('ip', 'link', 'del', 'vrf-probe')
