@@ -14,7 +14,7 @@ author: returntraffic contributors (@returntraffic)
 description:
   - A host has several networks, and services are reached over some of them. Linux routes a reply by its destination,
     so it leaves by the default route and is lost in firewalls, stateful routers or reverse path filters.
-    This module gives the host one return policy, with the strategy of your choice, and can take it away without a trace.
+    This module gives the host one return policy, with the strategy of your choice, and takes it away without a trace.
   - Rules and routes carry routing protocol 201, nft objects live in the table C(inet returntraffic). Whatever does not
     carry this tag is never changed. The values that sysctls had are kept in that nft table and given back.
   - Changes are made in an order in which no packet is lost or misrouted, also from one strategy to another. When the
@@ -61,10 +61,11 @@ options:
     choices: [source, mark, connmark]
   networks:
     description:
-      - The networks over which services are reached, all but the one of the default route. Required with O(state=present).
+      - The networks over which services are reached, all but the one of the default route. Required with
+        O(state=present).
       - "C(name) (str, required): a name of your own, 1-63 characters."
-      - "C(interface), C(mac), C(subnet) or C(address) (str, exactly one): how the interface is found. A subnet is that of
-        one of the interface's addresses; an address is one the interface has."
+      - "C(interface), C(mac), C(subnet) or C(address) (str, exactly one): how the interface is found. A subnet is
+        that of one of the interface's addresses; an address is one the interface has."
       - "C(gateways) (list of str, required): the next hop for replies, one for each address family of the network."
       - "C(table) (int 1-4294967295, or a name of rt_tables): the routing table of the network. Default is O(table_base)
         plus the network's position in the list, from 1. The kernel's tables 252-255 are refused."
@@ -127,14 +128,14 @@ options:
     default: false
   drain:
     description:
-      - Seconds, 0-60. V(connmark) sets its mark when a request comes in; requests that are in already when it takes over
-        from another strategy are answered with the old one for this long, before that is taken away.
+      - Seconds, 0-60. V(connmark) sets its mark when a request comes in; requests that are in already when it takes
+        over from another strategy are answered with the old one for this long, before that is taken away.
     type: float
     default: 0.5
   zones:
     description:
-      - For V(connmark). Gives each network a conntrack zone, so that two clients behind different networks may even have
-        the same address and port at the same time. Without it the second of two such connections is not answered.
+      - For V(connmark). Gives each network a conntrack zone, so that two clients behind different networks may even
+        have the same address and port at the same time. Without it the second of two such connections is not answered.
       - Connections that are open when this is switched on or off are looked up in another zone and start anew.
     type: bool
     default: false

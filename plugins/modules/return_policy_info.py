@@ -12,8 +12,8 @@ short_description: Show the return policy of a host, and what of others overlaps
 version_added: 1.0.0
 author: returntraffic contributors (@returntraffic)
 description:
-  - Reads rules, routes, nft objects and sysctls of the host and tells which of them are ours, and which of others' could
-    be in the way of a policy. Nothing is changed.
+  - Reads rules, routes, nft objects and sysctls of the host and tells which of them are ours, and which of others'
+    could be in the way of a policy. Nothing is changed.
 extends_documentation_fragment:
   - returntraffic.net._attributes
 attributes:

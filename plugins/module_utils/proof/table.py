@@ -101,7 +101,7 @@ def _note(verdict: Verdict) -> str:
 
 
 def _flow(verdict: Verdict) -> str:
-    """A pmtu flow that was told of a narrow link (packet too big) says so; the kernel knows a path for ten minutes, and then meets none."""
+    """A pmtu flow that was told `packet too big` says so; the kernel then knows the path for ten minutes."""
     name = flow_name(verdict)
     return f'{name} (ptb)' if verdict.kind == 'pmtu' and verdict.ptb else name
 
