@@ -25,6 +25,7 @@ BIN = Path(sys.executable).parent
 STATE = (
     # An interface that was down for a moment lists its IPv6 addresses in another order.
     ('sh', '-c', 'ip -o address | sort'),
+    ('sh', '-c', 'ip -br link | sort'),
     ('ip', '-j', '-4', 'rule'),
     ('ip', '-j', '-6', 'rule'),
     ('ip', '-j', '-4', 'route', 'show', 'table', 'all'),

@@ -9,7 +9,7 @@ Pure. Interfaces are found, never assumed: eth1 in one container is eth2 in the 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Dict, Iterable, List, Mapping, Optional, Tuple
+from typing import Dict, Iterable, List, Mapping, Optional, Set, Tuple
 
 from . import values
 from .errors import PolicyError
@@ -112,23 +112,29 @@ def _check_on_link(key: str, gateway: str, nic: str, subnets: Iterable[str], onl
 
 
 def _tables(policy: ReturnPolicy, host: Observed) -> List[int]:
+    """Each network's table: told, or that of its VRF if there is one already, or its place in the block."""
+    known = [_known_table(f'networks[{at}].table', network, policy, host) for at, network in enumerate(policy.networks)]
+    for at, table in enumerate(known):
+        if table is not None and table in known[:at]:
+            taken = f'is taken by networks[{known.index(table)}]; each network needs its own'
+            raise PolicyError(f'networks[{at}].table', table, taken)
     tables: List[int] = []
-    for at, network in enumerate(policy.networks):
-        table = _table(f'networks[{at}].table', network.table, _default_table(policy, at, host), host.table_names)
-        if table in tables:
-            raise PolicyError(
-                f'networks[{at}].table',
-                table,
-                f'is taken by networks[{tables.index(table)}]; each network needs its own',
-            )
-        tables.append(table)
+    for at, table in enumerate(known):
+        tables.append(_free_table(policy.table_base, at, {*known, *tables}) if table is None else table)
     return tables
 
 
-def _default_table(policy: ReturnPolicy, at: int, host: Observed) -> int:
-    """That of a VRF which is there already; else the next of the block."""
-    there = host.link(policy.networks[at].vrf) if policy.strategy == 'vrf' else None
-    return there.vrf_table if there and there.vrf_table else policy.table_base + at + 1
+def _free_table(base: int, at: int, taken: Set[Optional[int]]) -> int:
+    """The network's place in the block; when another has that table already, the first one that is free."""
+    places = (base + at + 1, *(base + place for place in range(1, len(taken) + 2)))
+    return next(place for place in places if place not in taken)
+
+
+def _known_table(key: str, network: Network, policy: ReturnPolicy, host: Observed) -> Optional[int]:
+    if network.table is not None:
+        return _table(key, network.table, host.table_names)
+    there = host.link(network.vrf) if policy.strategy == 'vrf' else None
+    return there.vrf_table if there else None
 
 
 def _check_master(key: str, link: Link, network: Network, host: Observed, strategy: str) -> None:
@@ -144,9 +150,7 @@ def _check_master(key: str, link: Link, network: Network, host: Observed, strate
         raise PolicyError(key, link.name, f'is in {master.name} ({master.kind}); name {master.name} as the interface')
 
 
-def _table(key: str, told: Optional[str], default: int, names: Mapping[str, int]) -> int:
-    if told is None:
-        return default
+def _table(key: str, told: str, names: Mapping[str, int]) -> int:
     if told.isdigit():
         return int(told)
     if told not in names:

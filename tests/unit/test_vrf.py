@@ -135,3 +135,11 @@ def test_a_kernel_without_vrf_is_refused() -> None:
     host = make_host(vrf_supported=False)
     bound = bind(parse_policy(make_intent('vrf')), host)
     assert 'built without VRF' in refusals(preflight(bound, compile_policy(bound, host), host))[0].reason
+
+
+def test_a_table_in_use_by_a_vrf_is_not_given_to_another_network() -> None:
+    """network2 came first and has the block's first table; network1 is put before it later."""
+    vrf = Link(9, 'vrf-network2', kind='vrf', vrf_table=3001, alias=ALIAS)
+    host = host_with(vrf, Link(4, 'eth2', master='vrf-network2'))
+    bound = bind(parse_policy(make_intent('vrf')), host)
+    assert [(item.name, item.table) for item in bound.attachments] == [('network1', 3002), ('network2', 3001)]

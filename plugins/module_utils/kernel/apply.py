@@ -74,16 +74,27 @@ def _carry_out(plan: Plan, netlink: Netlink, undo: List[Undo], drain: float) -> 
 
 
 def _add_vrf(netlink: Netlink, vrf: Vrf, undo: List[Undo]) -> None:
-    link = Link(0, vrf.name, up=True, kind='vrf', vrf_table=vrf.table, alias=ALIAS)
-    _request(netlink, 'add', f'vrf {vrf.name} table {vrf.table}', [links.add_message(link)])
-    undo.append(
-        lambda: _request(netlink, 'delete', f'vrf {vrf.name}', [links.delete_message(_found(netlink, vrf.name))])
-    )
+    undo.append(partial(_delete_by_name, netlink, vrf.name))
+    _make_vrf(netlink, vrf.name, vrf.table)
+
+
+def _make_vrf(netlink: Netlink, name: str, table: int) -> None:
+    """Made down and tagged before it comes up: what carries no tag is not ours to take away."""
+    made = Link(0, name, kind='vrf', vrf_table=table)
+    steps = [links.add_message(made), links.alias_message(name, ALIAS), links.up_message(name)]
+    _request(netlink, 'add', f'vrf {name} table {table}', steps)
+
+
+def _delete_by_name(netlink: Netlink, name: str) -> None:
+    """Undo of an addition that may have been refused: then there is nothing of ours to delete."""
+    there = _find(netlink, name)
+    if there is not None and there.alias == ALIAS:
+        _request(netlink, 'delete', f'vrf {name}', [links.delete_message(there)])
 
 
 def _delete_vrf(netlink: Netlink, link: Link, undo: List[Undo]) -> None:
     _request(netlink, 'delete', f'vrf {link.name}', [links.delete_message(link)])
-    undo.append(lambda: _request(netlink, 'add', f'vrf {link.name}', [links.add_message(link._replace(number=0))]))
+    undo.append(partial(_make_vrf, netlink, link.name, link.vrf_table or 0))
 
 
 def _move(netlink: Netlink, move: Move, undo: List[Undo]) -> None:
@@ -100,10 +111,14 @@ def _relocate(netlink: Netlink, nic: str, master: Optional[str], its_routes: Seq
 
 
 def _found(netlink: Netlink, name: str) -> Link:
-    found = next((link for link in links.list_links(netlink) if link.name == name), None)
+    found = _find(netlink, name)
     if found is None:
         raise KernelError('find', name, 'no such device')
     return found
+
+
+def _find(netlink: Netlink, name: str) -> Optional[Link]:
+    return next((link for link in links.list_links(netlink) if link.name == name), None)
 
 
 def _request(netlink: Netlink, operation: str, subject: str, messages: Sequence[Message]) -> None:

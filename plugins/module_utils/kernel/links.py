@@ -104,6 +104,17 @@ def add_message(link: Link) -> Message:
     return Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, encode(link, {}))
 
 
+def up_message(name: str) -> Message:
+    """Brings a device up."""
+    return Message(RTM_NEWLINK, 0, _HEADER.pack(0, 0, 0, _IFF_UP, _IFF_UP) + attribute(_IFNAME, name.encode() + b'\0'))
+
+
+def alias_message(name: str, alias: str) -> Message:
+    """Gives a device its ifAlias; the kernel takes none while it makes a device."""
+    parts = (attribute(_IFNAME, name.encode() + b'\0'), attribute(_ALIAS, alias.encode()))
+    return Message(RTM_NEWLINK, 0, _HEADER.pack(0, 0, 0, 0, 0) + b''.join(parts))
+
+
 def delete_message(link: Link) -> Message:
     """Removes the device with this index."""
     return Message(RTM_DELLINK, 0, encode(link._replace(kind=None, master=None), {}))
