@@ -219,12 +219,13 @@ def _check_whole(policy: ReturnPolicy) -> None:
     _distinct('mark', [network.mark for network in policy.networks])
     _distinct('vrf', [network.vrf if policy.strategy == 'vrf' else None for network in policy.networks])
     _distinct('interface', [(network.finder, network.wanted) for network in policy.networks])
-    known = set(names)
+    gateways = {network.name: network.gateways for network in policy.networks}
     for at, service in enumerate(policy.services):
-        if service.network not in known:
+        if service.network not in gateways:
             raise PolicyError(
                 f'services[{at}].network', service.network, f'no such network; known are {", ".join(names)}'
             )
+        _check_families(f'services[{at}]', service, gateways[service.network])
     if policy.zones and policy.selector != 'connmark':
         raise PolicyError('zones', True, f'is for connmark; {policy.selector} does not look at connections')
     room = values.mask_values(policy.mark_mask)[1]
@@ -232,6 +233,19 @@ def _check_whole(policy: ReturnPolicy) -> None:
         raise PolicyError(
             'mark_mask', f'{policy.mark_mask:#010x}', f'holds {room} marks, {len(names)} networks need one each'
         )
+
+
+def _check_families(key: str, service: Service, gateways: Dict[str, str]) -> None:
+    """A VIP of a family without a gateway would be answered by the default route, whatever the strategy."""
+    families = {values.family_of(vip): vip for vip in service.vips}
+    for family, vip in families.items():
+        if family not in gateways:
+            raise PolicyError(f'{key}.vips', vip, f'{service.network} has no {family} gateway')
+    for backend in service.backends:
+        if values.family_of(backend) not in families:
+            raise PolicyError(
+                f'{key}.backends', backend, f'the service has no {values.family_of(backend)} VIP to be reached by'
+            )
 
 
 def _distinct(what: str, items: List[Any]) -> None:

@@ -79,6 +79,18 @@ def test_a_service_without_a_name_is_called_by_its_first_vip() -> None:
             "'dnat'",
             'backends',
         ),
+        (
+            {'services': [{'network': 'network2', 'vips': ['fd00::1']}]},
+            'services[0].vips',
+            "'fd00::1'",
+            'network2 has no ipv6 gateway',
+        ),
+        (
+            {'services': [{'network': 'network1', 'vips': ['192.168.1.1'], 'backends': ['fd00::2']}]},
+            'services[0].backends',
+            "'fd00::2'",
+            'no ipv6 VIP',
+        ),
         ({'exclude': ['10.0.0.0/33']}, 'exclude[0]', "'10.0.0.0/33'", 'prefix'),
         ({'priority_base': 0}, 'priority_base', '0', 'from 1'),
         ({'priority_base': 32765, 'priority_count': 2}, 'priority_count', '2', 'from 1 to 1'),

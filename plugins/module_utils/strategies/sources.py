@@ -13,22 +13,16 @@ from typing import Dict
 
 from ..bind import Bound
 from ..errors import PolicyError
-from ..values import family_of
 
 
 def sources_by_network(bound: Bound) -> Dict[str, str]:
     """Source address -> network name, for all services; PolicyError when an address would belong to two."""
-    gateways = {item.name: item.gateways for item in bound.attachments}
     owner: Dict[str, str] = {}
     for at, service in enumerate(bound.policy.services):
         for what, addresses in (('vips', service.vips), ('backends', service.backends)):
             for address in addresses:
                 if owner.setdefault(address, service.network) != service.network:
                     raise _claimed(f'services[{at}].{what}', address, owner[address], what)
-                if family_of(address) not in gateways[service.network]:
-                    raise PolicyError(
-                        f'services[{at}].{what}', address, f'{service.network} has no {family_of(address)} gateway'
-                    )
     if not owner:
         raise PolicyError(
             'services', [], f'strategy {bound.policy.strategy} selects by source address and needs services'
