@@ -120,7 +120,9 @@ def parse_protocol(key: str, value: Any) -> int:
     """The protocol that tags what is ours: 1-255 without those of the kernel and of routing daemons."""
     number = values.integer(key, value, 0, 255)
     if number in TAKEN_PROTOCOLS:
-        raise PolicyError(key, value, f'taken by the kernel, a routing daemon or return_policy; allowed are {_allowed_protocols()}')
+        raise PolicyError(
+            key, value, f'taken by the kernel, a routing daemon or return_policy; allowed are {_allowed_protocols()}'
+        )
     return number
 
 
