@@ -33,6 +33,7 @@ attributes:
     platforms: linux
 requirements:
   - python >= 3.8
+  - root, or CAP_NET_ADMIN in the network namespace
 options:
   routes:
     description:
@@ -66,7 +67,9 @@ options:
         description: Name of the interface to send by. The kernel finds it by the gateway if there is one.
         type: str
       metric:
-        description: Preference among routes of one destination, lower is better. V(0) means V(1024) for IPv6.
+        description:
+          - Preference among routes of one destination, V(0) to V(4294967295), lower is better. V(0) means V(1024) for
+            IPv6.
         type: int
         default: 0
       source:
@@ -112,6 +115,7 @@ options:
     description:
       - V(present) makes every listed route exist.
       - V(absent) deletes the listed routes, known by table, destination, metric and type, and by next hops if given.
+        One that is not there is no error.
     type: str
     choices: [present, absent]
     default: present
@@ -128,7 +132,8 @@ options:
   protocol:
     description:
       - Routing protocol that the routes carry, and by which they are known again.
-      - From V(19) to V(255) without those of routing daemons.
+      - From V(19) to V(255), without those of routing daemons (42, 84, 99, 186-198), which sweep theirs away, and
+        without that of M(returntraffic.net.return_policy), 201.
     type: int
     default: 202
   family:
@@ -139,6 +144,9 @@ options:
 seealso:
   - module: returntraffic.net.ip_rule
   - module: returntraffic.net.return_policy
+  - name: ip-route(8)
+    description: What the keys mean to the kernel.
+    link: https://man7.org/linux/man-pages/man8/ip-route.8.html
 """
 
 EXAMPLES = r"""
@@ -189,13 +197,13 @@ added:
   elements: str
   sample: ["ipv4 table 3001: default via 10.111.221.21 dev eth1 protocol 202"]
 removed:
-  description: The routes that were deleted, likewise.
+  description: The routes that were deleted (in check mode, would be), by family, table and destination.
   returned: success
   type: list
   elements: str
   sample: []
 replaced:
-  description: The routes that were changed in place.
+  description: The routes that were changed in place (in check mode, would be).
   returned: success
   type: list
   elements: dict

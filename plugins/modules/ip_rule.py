@@ -34,6 +34,7 @@ attributes:
     platforms: linux
 requirements:
   - python >= 3.8
+  - root, or CAP_NET_ADMIN in the network namespace
 options:
   rules:
     description:
@@ -61,16 +62,20 @@ options:
         type: str
         choices: [ipv4, ipv6, both]
       from:
-        description: Source address or prefix of the packet, without host bits. A prefix of length 0 selects all.
+        description:
+          - Source address or prefix of the packet, without host bits. A prefix of length 0 selects all.
+          - Not that of another family than O(rules[].to).
         type: str
       to:
-        description: Destination address or prefix of the packet, likewise.
+        description: Destination address or prefix of the packet, without host bits. A prefix of length 0 selects all.
         type: str
       fwmark:
         description: Mark of the packet, a number such as V(16) or V(0x10), or mark and mask such as V(0x10/0xff).
         type: raw
       fwmask:
-        description: Bits of the mark that count, unless O(rules[].fwmark) says it already. All of them by default.
+        description:
+          - Bits of the mark that count, V(1) to V(0xffffffff), unless O(rules[].fwmark) says it already. All of them by
+            default. The mark may have no bit outside.
         type: raw
       iif:
         description: Name of the interface that the packet came in by; V(lo) for the host's own packets.
@@ -88,25 +93,27 @@ options:
             V(esp), V(ah), V(icmpv6), V(sctp), V(udplite).
         type: raw
       sport:
-        description: Source port of the packet, V(1) to V(65534), or a range such as V(1000-2000).
+        description: Source port of the packet, V(1) to V(65534), or a range such as V(1000-2000), both ends included.
         type: raw
       dport:
-        description: Destination port of the packet, likewise.
+        description: Destination port of the packet, V(1) to V(65534), or a range such as V(1000-2000).
         type: raw
       tos:
         description: Type of service field of the packet, V(1) to V(255).
         type: raw
       uid:
-        description: User id of the socket's owner, or a range such as V(1000-2000).
+        description: User id of the socket's owner, V(0) to V(4294967294), or a range such as V(1000-2000).
         type: raw
       suppress_prefixlength:
-        description: Reject a route found in the table whose prefix has this length or a shorter one.
+        description:
+          - Reject a route found in the table whose prefix has this length or a shorter one, and go on with the next
+            rule. V(0) to V(32), for IPv6 to V(128). V(0) rejects default routes.
         type: int
       table:
         description: Routing table by number or name. Required for V(to-table) unless O(rules[].l3mdev) is set.
         type: raw
       l3mdev:
-        description: Look up the table of the VRF that the packet belongs to.
+        description: Look up the table of the VRF that the packet belongs to. Not together with O(rules[].table).
         type: bool
         default: false
       goto:
@@ -115,7 +122,7 @@ options:
   state:
     description:
       - V(present) makes every listed rule exist.
-      - V(absent) deletes the listed rules, each exactly as it is described.
+      - V(absent) deletes the listed rules, each exactly as it is described. One that is not there is no error.
     type: str
     choices: [present, absent]
     default: present
@@ -136,7 +143,8 @@ options:
   protocol:
     description:
       - Routing protocol that the rules carry, and by which they are known again.
-      - From V(19) to V(255) without those of routing daemons.
+      - From V(19) to V(255), without those of routing daemons (42, 84, 99, 186-198), which sweep theirs away, and
+        without that of M(returntraffic.net.return_policy), 201.
     type: int
     default: 202
   family:
@@ -147,6 +155,9 @@ options:
 seealso:
   - module: returntraffic.net.ip_route
   - module: returntraffic.net.return_policy
+  - name: ip-rule(8)
+    description: What the keys mean to the kernel.
+    link: https://man7.org/linux/man-pages/man8/ip-rule.8.html
 """
 
 EXAMPLES = r"""
@@ -195,7 +206,7 @@ added:
   elements: str
   sample: ["ipv4 3000: from 192.168.1.1/32 lookup 3001 protocol 202"]
 removed:
-  description: The rules that were deleted, likewise.
+  description: The rules that were deleted (in check mode, would be), by family and priority.
   returned: success
   type: list
   elements: str

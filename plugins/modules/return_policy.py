@@ -15,12 +15,17 @@ description:
   - A host has several networks, and services are reached over some of them. Linux routes a reply by its destination,
     so it leaves by the default route and is lost in firewalls, stateful routers or reverse path filters.
     This module gives the host one return policy, with the strategy of your choice, and takes it away without a trace.
-  - Rules and routes carry routing protocol 201, nft objects live in the table C(inet returntraffic). Whatever does not
-    carry this tag is never changed. The values that sysctls had are kept in that nft table and given back.
-  - Changes are made in an order in which no packet is lost or misrouted, also from one strategy to another. When the
-    kernel refuses one of them, its own message is shown and everything is put back.
-  - What would not work on the host is refused before anything changes, with the reason and the cure.
-  - The policy is runtime state of the kernel, like that of C(ip rule); run the play again after a boot.
+  - Rules and routes carry routing protocol 201, nft objects live in the table C(inet returntraffic), VRF devices have
+    the ifalias C(returntraffic). Whatever does not carry this tag is never changed. The values that sysctls had are
+    kept in that nft table and given back.
+  - Changes are made in an order in which no packet is lost or misrouted, also from one strategy to another; only moving
+    an interface into or out of a VRF interrupts it for a moment. When the kernel refuses a change, its own message is
+    shown with the object, and everything is put back.
+  - What would not work on the host is refused before anything changes, in one line with the key, the value, the reason
+    and the cure. What of others overlaps without keeping the policy from working is a warning.
+  - The policy is runtime state of the kernel, like that of C(ip rule). It does not survive a boot, and
+    C(systemd-networkd) sweeps it away unless it has C(ManageForeignRoutingPolicyRules=no) and
+    C(ManageForeignRoutes=no). An interface that goes down loses its routes; run the play again once it is up.
 extends_documentation_fragment:
   - returntraffic.net._attributes
 attributes:
@@ -34,6 +39,7 @@ attributes:
     platforms: linux
 requirements:
   - python >= 3.8
+  - root, or CAP_NET_ADMIN in the network namespace
   - nftables >= 1.0 for strategies that mark (V(mark), V(connmark), and V(source) with very many addresses)
 options:
   state:
@@ -46,111 +52,193 @@ options:
   strategy:
     description:
       - How the reply's network is told. Required with O(state=present).
-      - V(connmark) remembers for each connection the NIC it came in by. It needs no list of services.
+      - V(connmark) remembers for each connection the NIC it came in by. It needs no list of services, answers one pod
+        behind VIPs of two networks, and is the only one that answers one client address behind two networks.
       - V(mark) looks the reply's source address up in one nft map.
       - V(source) does the same with C(from) rules, without nft or sysctls; beyond 64 prefixes a network it uses
         V(mark)'s map.
       - V(static) makes a route to each client network.
       - V(vrf) puts each network into a VRF of its own; O(selector) says what tells a reply's network then. Moving an
         interface takes it down for a moment. Needs VRF in the kernel.
+      - V(mark) and V(connmark) set C(net.ipv4.conf.<interface>.rp_filter) to 2 where 1 is in effect, V(vrf) sets
+        C(net.ipv4.tcp_l3mdev_accept), C(net.ipv4.udp_l3mdev_accept) and C(keep_addr_on_down) of the interfaces.
     type: str
     choices: [static, source, mark, connmark, vrf]
   selector:
-    description: What tells the network of a reply with O(strategy=vrf); V(connmark) unless told.
+    description:
+      - What tells the network of a reply with O(strategy=vrf); V(connmark) unless told. An error with other strategies.
     type: str
     choices: [source, mark, connmark]
   networks:
     description:
       - The networks over which services are reached, all but the one of the default route. Required with
-        O(state=present).
-      - "C(name) (str, required): a name of your own, 1-63 characters."
-      - "C(interface), C(mac), C(subnet) or C(address) (str, exactly one): how the interface is found. A subnet is
-        that of one of the interface's addresses; an address is one the interface has."
-      - "C(gateways) (list of str, required): the next hop for replies, one for each address family of the network."
-      - "C(table) (int 1-4294967295, or a name of rt_tables): the routing table of the network. Default is O(table_base)
-        plus the network's position in the list, from 1. The kernel's tables 252-255 are refused."
-      - "C(mark) (int): the packet mark of the network, within O(mark_mask). Default is the first value that is free."
-      - "C(clients) (list of str): the client networks behind this one, as prefixes. Needed and used by V(static) only."
-      - "C(vrf) (str): the name of the network's VRF, for V(vrf); default is C(vrf-) and the network's name, cut to 15
-        characters. One of that name and table that exists is taken as it is when the interface is in it."
-      - "C(onlink) (bool, default false): the gateway is reachable although no address of the interface says so."
+        O(state=present), one at least.
+      - No two may share a name, an interface, a table, a mark or a VRF.
     type: list
     elements: dict
+    suboptions:
+      name:
+        description:
+          - A name of your own for messages, nft chains and VRFs. 1-63 of A-Z a-z 0-9 _ . - not beginning with . or -.
+        type: str
+        required: true
+      interface:
+        description:
+          - The interface by its name. Exactly one of O(networks[].interface), O(networks[].mac), O(networks[].subnet)
+            and O(networks[].address) is needed; not found or not the only one is an error that lists the interfaces
+            there are.
+        type: str
+      mac:
+        description: The interface by its MAC address.
+        type: str
+      subnet:
+        description: The interface by the network of one of its addresses, as a prefix without host bits.
+        type: str
+      address:
+        description: The interface by one of its addresses.
+        type: str
+      gateways:
+        description:
+          - The next hop for replies, one for each address family that the network has. A family without one is left
+            alone.
+          - Must be on a network of the interface, or link-local (IPv6), unless O(networks[].onlink) is set.
+        type: list
+        elements: str
+        required: true
+      table:
+        description:
+          - The routing table of the network, a number from V(1) to V(4294967295) or a name of C(rt_tables).
+          - Unless told it is O(table_base) plus the network's position in the list, from 1. The kernel's tables 252-255
+            and tables with routes of others are refused.
+        type: raw
+      mark:
+        description:
+          - The mark of the network in packets and connections, a number within O(mark_mask), also as text such as
+            V(0x10000). Unless told it is the first value that is free.
+        type: raw
+      clients:
+        description:
+          - The client networks behind this one, as prefixes. O(strategy=static) needs them, others do not look at them.
+        type: list
+        elements: str
+        default: []
+      onlink:
+        description: The gateway is reachable although no address of the interface says so.
+        type: bool
+        default: false
+      vrf:
+        description:
+          - The name of the network's VRF device with O(strategy=vrf), 1-15 characters. Unless told it is C(vrf-) and
+            O(networks[].name), cut to 15 characters.
+          - A VRF of others with that name and table is taken as it is when the interface is in it.
+        type: str
   services:
     description:
-      - The services, for the strategies V(source) and V(mark). The others need none, but check those that are given.
-      - "C(network) (str, required): the name of the network that the VIPs are reached over."
-      - "C(vips) (list of str, required): the service's addresses."
-      - "C(backends) (list of str): the pods' addresses behind destination NAT. A reply has the pod's address when it is
-        routed, because translation is undone later."
-      - "C(data_path) (V(host) or V(dnat)): default is V(dnat) when there are backends, else V(host)."
-      - "C(name) (str): for messages; default is the first VIP."
+      - The services. O(strategy=source) and O(strategy=mark) need them; the others do not, but check those that are
+        given.
     type: list
     elements: dict
     default: []
+    suboptions:
+      name:
+        description: A name of your own for messages. Unless told it is the first VIP.
+        type: str
+      network:
+        description: The network that the VIPs are reached over, one of O(networks[].name).
+        type: str
+        required: true
+      vips:
+        description: The service's addresses, of one or both families.
+        type: list
+        elements: str
+        required: true
+      backends:
+        description:
+          - The addresses of the pods behind destination NAT. A reply has the pod's address when it is routed, because
+            translation is undone later.
+          - A pod behind VIPs of two networks is refused with V(source) and V(mark).
+        type: list
+        elements: str
+        default: []
+      data_path:
+        description:
+          - V(host), a process on this host answers; V(dnat), the service is translated to O(services[].backends).
+          - Unless told it is V(dnat) when there are backends, else V(host).
+        type: str
+        choices: [host, dnat]
   exclude:
     description:
       - Destinations that stay with table main whatever else is matched, as prefixes. Give the cluster's pod and service
-        networks here with V(source) and V(mark), or traffic between pods and VIPs breaks.
+        networks here with V(source), V(mark) and V(vrf), or traffic between pods and VIPs breaks.
     type: list
     elements: str
     default: []
   priority_base:
-    description: The first priority of the block in which our rules are, 1-32765.
+    description:
+      - The first priority of the block in which our rules are, from V(1) to V(32765). A priority of others in the
+        block is a warning, one that we would use too is refused.
     type: int
     default: 3000
   priority_count:
-    description: The size of that block. The policy is refused when it needs more rules.
+    description: The size of that block, which must end before 32766. The policy is refused when it needs more rules.
     type: int
     default: 1000
   table_base:
-    description: Networks without a C(table) get this number plus their position.
+    description: Networks without a O(networks[].table) get this number plus their position, from 1.
     type: int
     default: 3000
   mark_mask:
     description:
-      - The bits of packet and connection marks that are ours, one run of bits; all other bits are left alone.
-        As a number or as text such as V(0x00ff0000).
+      - The bits of packet and connection marks that are ours, one run of bits; all other bits are left alone. A number,
+        also as text. It must hold a value other than 0 for each network.
     type: raw
     default: '0x00ff0000'
   check_vips:
     description:
-      - Refuse VIPs that are neither addresses of this host nor in an nft rule.
+      - Refuse VIPs that are neither addresses of this host nor in an nft rule, set or map.
       - Set to V(false) for data paths in eBPF or OVS.
     type: bool
     default: true
   fallback_default:
     description:
-      - On a host without a default route in table main, a reply of a local socket finds no route and is never marked.
-        V(true) adds a rule of last resort (priority 33000) through the first network; the host itself can then leave by
+      - On a host without a default route in table main, a reply of a local socket finds no route and is never marked,
+        so V(mark) and V(connmark) are refused there.
+      - V(true) adds a rule of last resort (priority 33000) through the first network; the host itself can then leave by
         it too.
     type: bool
     default: false
   drain:
     description:
-      - Seconds, 0-60. V(connmark) sets its mark when a request comes in; requests that are in already when it takes
-        over from another strategy are answered with the old one for this long, before that is taken away.
+      - Seconds, from 0 to 60. V(connmark) sets its mark when a request comes in; requests that are in already when it
+        takes over from another strategy are answered with the old one for this long, before that is taken away.
     type: float
     default: 0.5
   zones:
     description:
-      - For V(connmark). Gives each network a conntrack zone, so that two clients behind different networks may even
-        have the same address and port at the same time. Without it the second of two such connections is not answered.
+      - For V(connmark), as strategy or selector. Gives each network a conntrack zone, so that two clients behind
+        different networks may even have the same address and port at the same time. Without it the second of two such
+        connections is not answered.
       - Connections that are open when this is switched on or off are looked up in another zone and start anew.
     type: bool
     default: false
   zone_base:
-    description: The zone of a network is this number plus its position, 65535 at most.
+    description: The zone of a network is this number plus its position, from 1. No zone may be above 65535.
     type: int
     default: 3000
+notes:
+  - With C(--diff) every object is one line, so a prediction can be read and compared.
 seealso:
   - module: returntraffic.net.return_policy_info
+  - module: returntraffic.net.return_proof
   - name: Policy routing
     description: The kernel's rules and tables.
     link: https://man7.org/linux/man-pages/man8/ip-rule.8.html
   - name: rp_filter and src_valid_mark
     description: The kernel's documentation of IP sysctls.
     link: https://docs.kernel.org/networking/ip-sysctl.html
+  - name: VRF
+    description: The kernel's documentation of virtual routing and forwarding.
+    link: https://docs.kernel.org/networking/vrf.html
 """
 
 EXAMPLES = r"""
@@ -195,25 +283,47 @@ networks:
   returned: success
   type: list
   elements: dict
+  contains:
+    name: {description: The network's name., type: str}
+    nic: {description: Its interface., type: str}
+    table: {description: Its routing table., type: int}
+    mark: {description: 'Its mark, hexadecimal.', type: str}
+    gateways: {description: Its next hops., type: list, elements: str}
   sample: [{"name": "storage", "nic": "eth1", "table": 3001, "mark": "0x10000", "gateways": ["10.111.221.21"]}]
 objects:
   description: Every object of the policy with the reason why it is there.
   returned: success
   type: list
   elements: dict
-  sample: [{"object": "rule ipv4 3000 fwmark 0x10000/0xff0000 table 3001 protocol 201", "reason": "storage: ..."}]
+  contains:
+    object: {description: 'The object, as C(ip) or C(nft) would write it.', type: str}
+    reason: {description: Why it is there., type: str}
+  sample:
+    - object: "rule ipv4 3000: from all fwmark 0x10000/0xff0000 lookup 3001 protocol 201"
+      reason: "storage: packets with mark 0x10000/0xff0000 use its table"
 changes:
   description: What was done, or in check mode would be done, in this order.
   returned: success
   type: list
   elements: str
-  sample: ["add rule ipv4 3000 fwmark 0x10000/0xff0000 table 3001 protocol 201"]
+  sample: ["add rule ipv4 3000: from all fwmark 0x10000/0xff0000 lookup 3001 protocol 201"]
 findings:
   description: What preflight has to say of others' objects; each is shown as a warning too.
   returned: success
   type: list
   elements: dict
-  sample: [{"level": "warning", "check": "mark", "subject": "nft ip mangle PREROUTING", "reason": "...", "cure": "..."}]
+  contains:
+    level: {description: 'Always V(warning); what is refused is an error.', type: str}
+    check: {description: 'What was looked at, such as V(mark) or V(priority).', type: str}
+    subject: {description: The object., type: str}
+    reason: {description: What it does., type: str}
+    cure: {description: What to do about it., type: str}
+  sample:
+    - level: warning
+      check: mark
+      subject: nft ip mangle PREROUTING
+      reason: writes mark bits 0x40000, which are ours
+      cure: choose another mark_mask
 """
 
 import gc

@@ -28,15 +28,16 @@ attributes:
 options:
   priority_base:
     description:
-      - The first priority of the block that is looked at for others' rules, as in M(returntraffic.net.return_policy).
+      - The first priority of the block that is looked at for others' rules, from V(1) to V(32765), as in
+        M(returntraffic.net.return_policy).
     type: int
     default: 3000
   priority_count:
-    description: The size of that block.
+    description: The size of that block, which must end before 32766.
     type: int
     default: 1000
   mark_mask:
-    description: The mark bits that are looked at for others' use, as a number or as text.
+    description: The mark bits that are looked at for others' use, one run of bits, as a number or as text.
     type: raw
     default: '0x00ff0000'
 seealso:
@@ -64,13 +65,13 @@ rules:
   returned: success
   type: list
   elements: str
-  sample: ["ipv4 3000 fwmark 0x10000/0xff0000 table 3001 protocol 201"]
+  sample: ["ipv4 3000: from all fwmark 0x10000/0xff0000 lookup 3001 protocol 201"]
 routes:
   description: Our routes.
   returned: success
   type: list
   elements: str
-  sample: ["ipv4 default via 10.111.221.21 dev eth1 table 3001 protocol 201"]
+  sample: ["ipv4 table 3001: default via 10.111.221.21 dev eth1 protocol 201"]
 nft:
   description: Our nft table, one line an object.
   returned: success
@@ -87,13 +88,31 @@ interfaces:
   returned: success
   type: list
   elements: dict
-  sample: [{"name": "eth1", "mac": "02:00:00:00:00:03", "addresses": ["10.111.221.11/24"], "rp_filter": 2}]
+  contains:
+    name: {description: The interface's name., type: str}
+    mac: {description: Its MAC address., type: str}
+    master: {description: 'The bridge, bond or VRF that it is in, if any.', type: str}
+    addresses: {description: 'Its addresses, with prefix length.', type: list, elements: str}
+    rp_filter: {description: 'What is in effect for it, 0 off, 1 strict, 2 loose.', type: int}
+  sample:
+    - {name: eth1, mac: '02:00:00:00:00:03', master: null, addresses: [10.111.221.11/24], rp_filter: 2}
 overlaps:
   description: Others' rules in the priority block, others' rules and nft statements with bits of the mask.
   returned: success
   type: list
   elements: dict
-  sample: [{"check": "priority", "subject": "ipv4 3005", "reason": "is inside the block 3000-3999"}]
+  contains:
+    level: {description: Always V(warning)., type: str}
+    check: {description: V(priority) or V(mark)., type: str}
+    subject: {description: The object., type: str}
+    reason: {description: How it overlaps., type: str}
+    cure: {description: What to do about it., type: str}
+  sample:
+    - level: warning
+      check: priority
+      subject: ipv4 3005
+      reason: "is inside the block 3000-3999: it is asked between our rules"
+      cure: choose another priority_base
 """
 
 from typing import Any, Dict, List

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from pathlib import Path
 from typing import Any, Dict, Iterator, List
@@ -12,9 +13,10 @@ from typing import Any, Dict, Iterator, List
 import house
 import pytest
 import yaml
-from ansible_collections.returntraffic.net.plugins.module_utils import intent, objects
+from ansible_collections.returntraffic.net.plugins.module_utils import intent, objects, route_spec, rule_spec
 from ansible_collections.returntraffic.net.plugins.module_utils.bind import bind
 from ansible_collections.returntraffic.net.plugins.module_utils.kernel.routes import add_message
+from ansible_collections.returntraffic.net.plugins.module_utils.list_spec import Context
 from ansible_collections.returntraffic.net.plugins.module_utils.plan import make_plan
 from ansible_collections.returntraffic.net.plugins.module_utils.preflight import preflight, refusals
 from ansible_collections.returntraffic.net.plugins.module_utils.report import changes_of
@@ -107,6 +109,27 @@ def test_every_strategy_is_in_the_table(document: str) -> None:
 def test_every_plugin_is_in_the_readme() -> None:
     plugins = sorted({*house.modules(), *house.roles(), 'netns'})
     assert [word for word in plugins if f'`{word}`' not in text('README.md')] == []
+
+
+def documented(module: str, option: str) -> Dict[str, Any]:
+    """The suboptions of an option as its module documents them."""
+    path = f'ansible_collections.returntraffic.net.plugins.modules.{module}'
+    options = yaml.safe_load(importlib.import_module(path).DOCUMENTATION)['options']
+    return dict(options[option]['suboptions'])
+
+
+@pytest.mark.parametrize(
+    ('module', 'option', 'known'),
+    [
+        ('return_policy', 'networks', intent.NETWORK_KEYS),
+        ('return_policy', 'services', intent.SERVICE_KEYS),
+        ('ip_rule', 'rules', rule_spec.rule_parsers(Context({}))),
+        ('ip_route', 'routes', route_spec.route_parsers(Context({}))),
+    ],
+)
+def test_every_key_of_a_list_is_documented(module: str, option: str, known: Dict[str, Any]) -> None:
+    """Ansible does not know these keys, our parsers do; so nothing else compares them with the documentation."""
+    assert set(documented(module, option)) == set(known)
 
 
 def test_the_walk_is_what_the_code_does() -> None:
