@@ -44,7 +44,7 @@ def add(project: Path, *names: str) -> None:
         (project / 'molecule' / name / 'molecule.yml').touch()
 
 
-def run(project: Path, *names: str) -> 'subprocess.CompletedProcess[str]':
+def run(project: Path, *names: str) -> subprocess.CompletedProcess[str]:
     path = f'{project}/bin:{os.environ["PATH"]}'
     command = [str(project / 'tests/scenarios'), *names]
     return subprocess.run(command, env={'PATH': path}, capture_output=True, text=True, check=False)
@@ -52,7 +52,7 @@ def run(project: Path, *names: str) -> 'subprocess.CompletedProcess[str]':
 
 def lines(output: str) -> List[str]:
     """What was printed, without the times."""
-    return [re.sub(r'\d+ s', 'N s', line) for line in output.splitlines()]
+    return [re.sub(r'\d+ s\b', 'N s', line) for line in output.splitlines()]
 
 
 def test_each_scenario_has_a_line_and_all_have_one(project: Path) -> None:
