@@ -25,10 +25,16 @@ user=$1 covered=; shift
 PATH=$PATH:/usr/sbin:/sbin
 stash=/mnt
 mount -t tmpfs -o mode=755 tmpfs "$stash"
+# All are taken aside first: two of them may lie in the place that is then covered.
+count=0
+for place; do
+  [ "$place" != -- ] || break
+  mkdir "$stash/$count"
+  mount --bind "$place" "$stash/$count"
+  count=$((count + 1))
+done
 number=0
 while [ "$1" != -- ]; do
-  mkdir "$stash/$number"
-  mount --bind "$1" "$stash/$number"
   if ! runuser -u "$user" -- ls "$1" >"$stash/said" 2>&1; then
     top=/$(printf %s "$1" | cut -d/ -f2)
     [ "$covered" = "$top" ] || mount -t tmpfs -o mode=755 tmpfs "$top"

@@ -15,6 +15,8 @@ OURS = '202'
 LINKS = """
 link add bridge0 type bridge
 link add bridge1 type bridge
+link set bridge0 addrgenmode none
+link set bridge1 addrgenmode none
 addr add 10.0.0.1/24 dev bridge0
 addr add 10.0.1.1/24 dev bridge1
 addr add fd00::1/64 dev bridge0
