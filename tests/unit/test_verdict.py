@@ -72,6 +72,14 @@ def test_one_stray_retransmission_fails_though_the_client_was_answered() -> None
     assert verdict.replies == {'eth1': 2, 'eth0': 1}
 
 
+def test_what_an_earlier_connection_of_the_same_port_still_sends_is_no_reply() -> None:
+    stale = reply('eth0')._replace(time=1.0)
+    frames = [request('eth1')._replace(time=2.0), reply('eth1')._replace(time=2.1)]
+    assert one(TCP_ANSWER, stale, *frames).replies == {'eth1': 1}
+    assert one(TCP_ANSWER, *frames, stale).verdict == PASS
+    assert one(TCP_ANSWER, *frames, stale._replace(time=3.0)).verdict == FAIL
+
+
 def test_no_reply_fails_and_says_where_the_request_ended() -> None:
     verdict = one(TCP_ANSWER._replace(answered=False), request('eth1'), request('eth1'))
     assert verdict.verdict == FAIL

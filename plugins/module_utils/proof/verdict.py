@@ -75,9 +75,13 @@ def judge(answers: Sequence[Answer], frames: Sequence[Frame], dropped: int = 0) 
     """
     seen = {_key(answer): _Seen() for answer in answers}
     fragments = _first_fragments(frames)
-    for frame in frames:
+    for frame in sorted(frames, key=_time):
         _count(seen, frame if not frame.offset else _with_ports(frame, fragments))
     return [_verdict(answer, seen[_key(answer)], dropped) for answer in answers]
+
+
+def _time(frame: Frame) -> float:
+    return frame.time
 
 
 def as_dict(verdict: Verdict) -> Dict[str, Any]:
@@ -97,21 +101,27 @@ def _count(seen: Mapping[_Key, _Seen], frame: Frame) -> None:
     if frame.quote is not None:
         _count_error(seen, frame, frame.quote)
     elif frame.outgoing:
-        flow = seen.get(_reply_key(frame))
-        if flow is not None:
-            flow.replies[frame.nic] += 1
+        _count_reply(seen.get(_reply_key(frame)), frame)
     else:
         flow = seen.get(_request_key(frame))
         if flow is not None:
             flow.requests[frame.nic] += 1
 
 
+def _count_reply(flow: Optional[_Seen], frame: Frame) -> None:
+    """What goes out before the first request is no reply to it.
+
+    The client may have got a port that it had a minute ago, in a connection that the node still tries to answer:
+    that connection's handshake is repeated for a minute, the way it went then (tcp(7), tcp_synack_retries).
+    """
+    if flow is not None and flow.requests:
+        flow.replies[frame.nic] += 1
+
+
 def _count_error(seen: Mapping[_Key, _Seen], frame: Frame, quote: Quote) -> None:
     """An error going out about a request is a reply to it; one coming in is about our reply."""
     if frame.outgoing:
-        flow = seen.get(_request_key(quote))
-        if flow is not None:
-            flow.replies[frame.nic] += 1
+        _count_reply(seen.get(_request_key(quote)), frame)
     elif frame.too_big:
         flow = seen.get(_reply_key(quote))
         if flow is not None:
