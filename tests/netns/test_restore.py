@@ -9,7 +9,7 @@ That each strategy alone leaves no trace, test_matrix.py shows for each value of
 from __future__ import annotations
 
 import re
-from typing import Callable, Iterator
+from typing import Callable, Iterator, Tuple
 
 import pytest
 from lab import Lab, state_of
@@ -36,7 +36,11 @@ def lab(made: Lab) -> Iterator[Lab]:
 def eth2_down(lab: Lab) -> Iterator[Callable[[], None]]:
     """Takes eth2 down when called. It keeps its IPv6 addresses, so that the gateways still look right."""
     lab.node.run('sysctl', '-qw', 'net.ipv6.conf.eth2.keep_addr_on_down=1')
-    yield lambda: lab.node.run('ip', 'link', 'set', 'eth2', 'down') and None
+
+    def take_down() -> None:
+        lab.node.run('ip', 'link', 'set', 'eth2', 'down')
+
+    yield take_down
     lab.node.run('ip', 'link', 'set', 'eth2', 'up')
     lab.node.run('sysctl', '-qw', 'net.ipv6.conf.eth2.keep_addr_on_down=0')
 
@@ -92,7 +96,7 @@ def test_the_policy_of_before_survives_a_refused_switch(lab: Lab, eth2_down: Cal
     ],
     ids=' '.join,
 )
-def test_damage_is_mended_and_the_values_of_before_are_not_forgotten(lab: Lab, damage: tuple) -> None:
+def test_damage_is_mended_and_the_values_of_before_are_not_forgotten(lab: Lab, damage: Tuple[str, ...]) -> None:
     before = state_of(lab.node)
     lab.apply('connmark')
     whole = state_of(lab.node)
