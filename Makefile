@@ -38,7 +38,7 @@ sanity: prepare-test  ## ansible-test sanity on the built artifact
 	tests/sanity
 
 test-kernels: prepare-test  ## The matrix on stock Debian kernels under qemu
-	python -m tests.kernels -- python -m pytest -p no:cacheprovider tests/netns/test_matrix.py
+	python -m tests.kernels --env RETURNTRAFFIC_FLOW_SECONDS=20 -- python -m pytest -p no:cacheprovider tests/netns/test_matrix.py
 
 bench: prepare-test  ## Ratios against the floors; no pass or fail
 	python -m pytest bench -s --no-header -q -p no:cacheprovider

@@ -14,12 +14,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Dict, List, Optional, Type
 
-from ansible_collections.returntraffic.net.plugins.module_utils.proof.spec import Flow, expand
+from ansible_collections.returntraffic.net.plugins.module_utils.proof.spec import TIMEOUT, Flow, expand
 from modules import run_module
 from namespaces import Namespace
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
+
+#: What a flow may take. An emulated processor needs more than a real one: `make test-kernels` says how much.
+FLOW_SECONDS = float(os.environ.get('RETURNTRAFFIC_FLOW_SECONDS', TIMEOUT))
 
 #: Everything that a policy could have touched, read with the distribution's tools and not with ours.
 STATE = (
@@ -133,7 +136,7 @@ class Lab:
     def flows(self, *targets: str) -> List[Flow]:
         """The flows of proof_targets_<name> of the inventory, of all clients."""
         wanted = [target for name in targets for target in self.data[f'proof_targets_{name}']]
-        return [flow for client in self.data['proof_clients'] for flow in expand(client['name'], wanted)]
+        return [flow for client in self.data['proof_clients'] for flow in expand(client['name'], wanted, FLOW_SECONDS)]
 
     @property
     def clients(self) -> Dict[str, Namespace]:
