@@ -16,7 +16,7 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Set
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = ('plugins', 'tests', 'bench', 'roles', 'scripts')
+FOLDERS = ('plugins', 'tests', 'bench', 'roles', 'scripts', 'images')
 #: Lines from `def` to the end, docstring included.
 LONGEST = 40
 MEDIAN = 10
