@@ -15,7 +15,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ..module_utils.proof.capture import Captured, from_json
+from ..module_utils.proof.capture import Captured, from_json, merge
 from ..module_utils.proof.nics import only_nics
 from ..module_utils.proof.spec import Answer
 from ..module_utils.proof.table import flow_name, render, summary
@@ -23,7 +23,8 @@ from ..module_utils.proof.verdict import FAIL, INCOMPLETE, PASS, Verdict, as_dic
 
 ARGUMENTS = {
     'answers': {'type': 'list', 'elements': 'dict', 'required': True},
-    'captured': {'type': 'dict', 'required': True},
+    'captured': {'type': 'dict'},
+    'captures': {'type': 'dict'},
     'clients': {'type': 'list', 'elements': 'str', 'default': []},
     'label': {'type': 'str', 'default': ''},
     'expect': {'type': 'str', 'choices': ['pass', 'fail', 'any'], 'default': 'pass'},
@@ -40,7 +41,11 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: Optional[str] = None, task_vars: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
         result = super().run(tmp, task_vars)
-        _validated, options = self.validate_argument_spec(argument_spec=ARGUMENTS)
+        _validated, options = self.validate_argument_spec(
+            argument_spec=ARGUMENTS,
+            mutually_exclusive=[['captured', 'captures']],
+            required_one_of=[['captured', 'captures']],
+        )
         if self._task.check_mode and not options['answers']:
             return dict(result, changed=False, skipped=True, msg='nothing is fired in check mode, so nothing is judged')
         return {**result, **_prove(options, write=not self._task.check_mode)}
@@ -63,7 +68,7 @@ def _prove(options: Dict[str, Any], write: bool) -> Dict[str, Any]:
 def _verdicts(options: Dict[str, Any]) -> List[Verdict]:
     try:
         answers = [Answer(**answer) for answer in options['answers']]
-        captured: Captured = from_json(options['captured'])
+        captured = _captured(options)
     except (TypeError, KeyError, ValueError) as problem:
         wanted = 'what return_flows and return_capture with state=stopped returned is wanted'
         raise AnsibleActionFail(f'answers, captured: {wanted}: {problem}') from problem
@@ -71,6 +76,12 @@ def _verdicts(options: Dict[str, Any]) -> List[Verdict]:
     if silent or not answers:
         raise AnsibleActionFail(f'answers: no flow was fired by {", ".join(silent) or "any client"}: nothing to judge')
     return judge(answers, only_nics(captured.frames, captured.links), captured.dropped)
+
+
+def _captured(options: Dict[str, Any]) -> Captured:
+    if options['captures'] is None:
+        return from_json(options['captured'])
+    return merge({host: from_json(one) for host, one in options['captures'].items()})
 
 
 def _report(options: Dict[str, Any], verdicts: Sequence[Verdict]) -> Dict[str, Any]:

@@ -40,9 +40,16 @@ options:
     elements: dict
     required: true
   captured:
-    description: The result of M(returntraffic.net.return_capture) with V(stopped), of the node that has the VIPs.
+    description:
+      - The result of M(returntraffic.net.return_capture) with V(stopped), of the node that has the VIPs.
+      - Exactly one of O(captured) and O(captures) is required.
     type: dict
-    required: true
+  captures:
+    description:
+      - Such results of several nodes that share the VIPs, by the nodes' names. Their NICs are then called
+        C(node nic), and their clocks have to agree.
+    type: dict
+    version_added: 1.1.0
   clients:
     description: Names of clients that must have fired at least one flow each, so that none is missed unseen.
     type: list

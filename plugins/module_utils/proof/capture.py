@@ -14,7 +14,7 @@ import errno
 import socket
 import struct
 from types import TracebackType
-from typing import Any, List, NamedTuple, Optional, Sequence, Tuple, Type
+from typing import Any, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Type
 
 from ..errors import KernelError
 from ..objects import Link
@@ -120,6 +120,18 @@ def from_json(value: Any) -> Captured:
     """KeyError, TypeError or ValueError on anything that `to_json` did not make."""
     links = [Link(*row) for row in value['links']]
     return Captured([from_row(row) for row in value['frames']], links, value['dropped'])
+
+
+def merge(captures: Mapping[str, Captured]) -> Captured:
+    """The captures of several hosts as one, each NIC called `host nic`. Their clocks have to agree."""
+    frames = [frame._replace(nic=f'{host} {frame.nic}') for host, one in captures.items() for frame in one.frames]
+    links = [_of_host(host, link) for host, one in captures.items() for link in one.links]
+    return Captured(frames, links, sum(one.dropped for one in captures.values()))
+
+
+def _of_host(host: str, link: Link) -> Link:
+    name, master, lower = (value and f'{host} {value}' for value in (link.name, link.master, link.lower))
+    return link._replace(name=str(name), master=master, lower=lower)
 
 
 def _open(program: bytes, buffer: int) -> socket.socket:
