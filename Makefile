@@ -3,7 +3,9 @@ VENV ?= .venv
 export PATH := $(abspath $(VENV))/bin:$(PATH):/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help bare down prepare prepare-test test lint unit netns molecule sanity test-kernels bench clean
+WITHOVNK = ansible-playbook -i inventory/withovnk -e images=$(or $(IMAGES),build)
+
+.PHONY: help bare down withovnk withovnk-down test-withovnk prepare prepare-withovnk prepare-test test lint unit netns molecule sanity test-kernels bench clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -13,6 +15,20 @@ bare: prepare  ## Build the lab, show the fault, cure it (STRATEGY=source for an
 
 down: prepare  ## Take the lab away
 	ansible-playbook playbooks/down.yml
+
+withovnk: prepare-withovnk  ## A kind cluster with OVN-Kubernetes: the fault, the cure, the proof (IMAGES=pull|build)
+	$(WITHOVNK) playbooks/withovnk.yml $(if $(STRATEGY),-e strategy=$(STRATEGY))
+
+withovnk-down: prepare  ## Take the cluster away
+	$(WITHOVNK) playbooks/withovnk_down.yml
+
+test-withovnk: prepare-test prepare-withovnk  ## The molecule scenario on a cluster; the first time makes the images
+	$(WITHOVNK) playbooks/images.yml
+	tests/scenarios withovnk
+
+prepare-withovnk: prepare
+	@scripts/prepare $(VENV) requirements.txt mmdebstrap:mmdebstrap
+	@scripts/dockerd
 
 prepare:
 	@scripts/prepare $(VENV) requirements.txt
