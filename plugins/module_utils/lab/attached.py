@@ -41,10 +41,11 @@ def plan_attached(topology: Topology, seen: Seen, defaults: Iterable[Default]) -
     names = tuple(_name_lines(found, seen))
     if names:
         return names
-    lines = list(loopback_lines(topology.name, frozenset(host.loopback), seen))
+    # Routes go first: with the address that Docker gave, the kernel may take them away itself.
+    lines = [*_route_lines(topology, defaults), *loopback_lines(topology.name, frozenset(host.loopback), seen)]
     for nic in host.interfaces:
         lines += nic_lines(nic, found[nic.name])
-    return (*lines, *_route_lines(topology, defaults))
+    return tuple(lines)
 
 
 def _find(nic: Interface, seen: Seen) -> LinkSeen:

@@ -15,6 +15,8 @@ from .topology import Host, Interface, Network, Topology
 
 #: The label that says whose lab a container or network is; what lacks it is never touched.
 LABEL = 'net.returntraffic.lab'
+#: The label of a container that was put beside one of the lab's (by the role frr): it stays and goes with that one.
+BESIDE = 'net.returntraffic.of'
 #: Docker has no masquerading and no address of its own in the lab, and passes on whatever the lab's hosts route.
 _OPTIONS = {
     'com.docker.network.bridge.enable_ip_masquerade': 'false',
@@ -29,12 +31,13 @@ _PREDEFINED = ('host', 'none')
 
 
 class Found(NamedTuple):
-    """A container or network of the daemon: `subnets` of a network, whether a container `runs`."""
+    """A container or network of the daemon: `subnets` of a network; of a container, whether it `runs`, what it is `of`."""
 
     name: str
     lab: str
     subnets: Tuple[str, ...] = ()
     runs: bool = False
+    of: str = ''
 
 
 class Containers(NamedTuple):
@@ -73,7 +76,7 @@ def plan_containers(topology: Topology, networks: Sequence[Found], containers: S
 def parse_networks(data: Iterable[Mapping[str, Any]]) -> List[Found]:
     """Docker's networks as docker_host_info lists them."""
     return [
-        Found(str(item['Name']), _lab_of(item), tuple(_subnets(item)))
+        Found(str(item['Name']), _label(item, LABEL), tuple(_subnets(item)))
         for item in data
         if item.get('Name') not in _PREDEFINED
     ]
@@ -82,14 +85,19 @@ def parse_networks(data: Iterable[Mapping[str, Any]]) -> List[Found]:
 def parse_containers(data: Iterable[Mapping[str, Any]]) -> List[Found]:
     """Docker's containers as docker_host_info lists them."""
     return [
-        Found(str(name).lstrip('/'), _lab_of(item), runs=item.get('State') == 'running')
+        Found(
+            str(name).lstrip('/'),
+            _label(item, LABEL),
+            runs=item.get('State') == 'running',
+            of=_label(item, BESIDE),
+        )
         for item in data
         for name in item.get('Names') or ()
     ]
 
 
-def _lab_of(item: Mapping[str, Any]) -> str:
-    return str((item.get('Labels') or {}).get(LABEL, ''))
+def _label(item: Mapping[str, Any], name: str) -> str:
+    return str((item.get('Labels') or {}).get(name, ''))
 
 
 def _subnets(item: Mapping[str, Any]) -> Iterator[str]:
@@ -106,8 +114,8 @@ def _stale(lab: str, found: Iterable[Found], wanted: Set[str], kind: str) -> Lis
     """Ours that nobody wants any more; PolicyError if one that is wanted belongs to others."""
     for item in found:
         if item.name in wanted and item.lab != lab:
-            raise PolicyError('name', lab, f'the {kind} {item.name} is there and not the lab\'s; take another lab name')
-    return sorted(item.name for item in found if item.lab == lab and item.name not in wanted)
+            raise PolicyError('name', lab, f'the {kind} {item.name} is there and belongs to others')
+    return sorted(item.name for item in found if item.lab == lab and not wanted.intersection((item.name, item.of)))
 
 
 def _no_late_settings(host: Host) -> None:
