@@ -58,7 +58,7 @@ def _kubernetes_variables() -> Tuple[Tuple[str, str], ...]:
     _, minor, _ = KUBERNETES.split('.')
     package = 'k8s.io/component-base/version'
     values = {'gitVersion': KUBERNETES, 'gitMajor': '1', 'gitMinor': minor, 'gitTreeState': 'clean'}
-    values.update(gitCommit='0' * 40, buildDate='1970-01-01T00:00:00Z')
+    values.update(gitCommit='0', buildDate='1970-01-01T00:00:00Z')
     return (*((f'{package}.{key}', value) for key, value in values.items()), (
         'k8s.io/client-go/pkg/version.gitVersion', KUBERNETES,
     ))  # fmt: skip
