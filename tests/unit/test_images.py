@@ -8,8 +8,10 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
+from typing import Set
 
 import pytest
+
 from images import __main__ as command
 from images import keys, recipes, workshop
 from images.errors import ImagesError
@@ -19,7 +21,7 @@ BUILT = keys.units('build')
 
 @pytest.mark.parametrize('source', ['build', 'pull'])
 def test_each_unit_comes_after_what_it_is_made_from(source: str) -> None:
-    seen = set()
+    seen: Set[str] = set()
     for unit in keys.units(source):
         needed = {one for one in keys.made_from(unit) if source == 'build' or not one.startswith('go-')}
         assert needed <= seen, keys.identity(unit)
@@ -30,7 +32,8 @@ def test_programs_that_images_take_are_tools_of_their_module() -> None:
     for image in recipes.IMAGES:
         for module, program in image.programs:
             text = (keys.HERE / module / 'go.mod').read_text()
-            tools = {line.split('/')[-1].strip() for line in re.findall(r'^(?:tool )?\t?([\w.-]+\.\S+/\S+)$', text, re.M)}
+            paths = re.findall(r'^(?:tool )?\t?([\w.-]+\.\S+/\S+)$', text, re.M)
+            tools = {path.split('/')[-1] for path in paths}
             assert program in tools or program == 'etcd', f'{image.name}: {program} is not among {sorted(tools)}'
 
 
