@@ -10,8 +10,8 @@ module: docker_lab_info
 short_description: Say what a lab is in Docker's terms
 version_added: 1.1.0
 description:
-  - Takes a lab as M(returntraffic.net.netns_lab) does, compares it with the networks and containers that a Docker daemon
-    has, and returns what M(community.docker.docker_network) and M(community.docker.docker_container) are to be told.
+  - Takes a lab as M(returntraffic.net.netns_lab) does, compares it with the networks and containers of a Docker daemon,
+    and returns what M(community.docker.docker_network) and M(community.docker.docker_container) are to be told.
   - Refuses what Docker cannot have before anything is made. That is a subnet that another Docker network overlaps,
     an address that Docker takes for itself, a name that belongs to others, a setting of a NIC.
   - Asks nobody; what the daemon has is the answer of M(community.docker.docker_host_info).

@@ -31,7 +31,7 @@ _PREDEFINED = ('host', 'none')
 
 
 class Found(NamedTuple):
-    """A container or network of the daemon: `subnets` of a network; of a container, whether it `runs`, what it is `of`."""
+    """A network of the daemon with its `subnets`, or a container: whether it `runs`, and what it is `of`."""
 
     name: str
     lab: str
@@ -143,7 +143,7 @@ def _all_apart(topology: Topology, networks: Iterable[Found]) -> None:
 
 def _overlap(one: str, other: str) -> bool:
     first, second = ipaddress.ip_network(one), ipaddress.ip_network(other, strict=False)
-    return first.version == second.version and first.overlaps(second)  # type: ignore[arg-type]
+    return first.version == second.version and first.overlaps(second)
 
 
 def _prefixes(network: Network) -> Tuple[str, ...]:
