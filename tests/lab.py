@@ -107,10 +107,10 @@ class Lab:
         return self.host('node')
 
     def intent(self, variant: str, **changes: Any) -> Dict[str, Any]:
-        """The policy of the lab's inventory with another strategy; 'vrf-source' is vrf with that selector."""
-        strategy, _dash, selector = variant.partition('-')
-        if selector:
-            changes = {'selector': selector, **changes}
+        """The policy of the lab's inventory with another strategy; 'vrf-source-veth' is vrf, its selector, and veth."""
+        strategy, *rest = variant.split('-')
+        if rest:
+            changes = {'selector': rest[0], 'veth': 'veth' in rest, **changes}
         names = ('networks', 'services', 'exclude')
         return {'strategy': strategy, **{name: self.data[f'node_{name}'] for name in names}, **changes}
 

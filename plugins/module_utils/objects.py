@@ -118,6 +118,18 @@ class Vrf(NamedTuple):
     nic: str
 
 
+class Veth(NamedTuple):
+    """A pair of ours that leads from a VRF to the sockets of the host, which are outside.
+
+    Both ends have one MAC address and no ARP, so that a packet needs no neighbour to go from one to the other.
+    """
+
+    outer: str
+    inner: str
+    mac: str
+    vrf: str
+
+
 class Address(NamedTuple):
     """One address of an interface, with its prefix length."""
 

@@ -10,7 +10,7 @@ from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Se
 from .bind import Bound
 from .desired import Desired
 from .objects import ALIAS, PROTOCOL, Route, Rule
-from .observed import LOCAL, Observed
+from .observed import LOCAL, Observed, leads_to_local
 from .strategies.common import needing_fallback
 from .values import family_of, network_of
 
@@ -39,6 +39,8 @@ def preflight(bound: Bound, desired: Desired, host: Observed) -> List[Finding]:
         *_no_vrf(desired, host),
         *_no_first_route(bound, desired, host),
         *_forwarding(bound, host),
+        *_before_local(bound, desired, host),
+        *_nothing_excluded(bound, desired),
         *_vips(bound, host),
         *_foreign_tables(bound, host),
         *_foreign_priorities(bound, desired, host),
@@ -48,10 +50,9 @@ def preflight(bound: Bound, desired: Desired, host: Observed) -> List[Finding]:
 
 
 def _nft_missing(desired: Desired, host: Observed) -> Iterator[Finding]:
-    if host.nft_missing and (desired.nft or desired.sysctls):
-        yield Finding(
-            REFUSED, 'nft', 'nft', host.nft_missing, 'install the package nftables, or use strategy static or source'
-        )
+    if host.nft_missing and (desired.nft or desired.sysctls or desired.reverse_path):
+        cure = 'install the package nftables, or use strategy static or source without strict_reverse_path'
+        yield Finding(REFUSED, 'nft', 'nft', host.nft_missing, cure)
 
 
 def _no_vrf(desired: Desired, host: Observed) -> Iterator[Finding]:
@@ -75,13 +76,39 @@ def _no_first_route(bound: Bound, desired: Desired, host: Observed) -> Iterator[
 
 
 def _forwarding(bound: Bound, host: Observed) -> Iterator[Finding]:
-    backends = {family_of(address) for service in bound.policy.services for address in service.backends}
-    for family in sorted(backends):
+    services = bound.policy.services
+    backends = {family_of(address) for service in services for address in service.backends}
+    # A veth pair is one more device that packets are forwarded to.
+    vips = {family_of(vip) for service in services for vip in service.vips} if bound.policy.veth else set()
+    for family in sorted(backends | vips):
         path = _FORWARDING[family]
         if host.sysctl(path) == '0':
+            what = 'the backends' if family in backends else 'the VIPs by a veth pair'
+            reason = f'is 0: nothing reaches {what} over {family}'
+            yield Finding(REFUSED, 'forwarding', path, reason, f'sysctl -w {path}=1')
+
+
+def _before_local(bound: Bound, desired: Desired, host: Observed) -> Iterator[Finding]:
+    """With veth the rule `local` moves: rules of others that stood behind it now stand before it."""
+    places = {rule.family: rule.priority for rule in desired.rules if leads_to_local(rule)}
+    for rule in host.rules:
+        known = rule.protocol == PROTOCOL or rule.l3mdev or leads_to_local(rule)
+        if not known and rule.priority < places.get(rule.family, 0):
+            reason = 'with veth it is asked before the addresses of the host itself'
             yield Finding(
-                REFUSED, 'forwarding', path, f'is 0: nothing reaches the backends over {family}', f'sysctl -w {path}=1'
+                WARNING,
+                'veth',
+                f'rule {rule.family} {rule.priority}',
+                reason,
+                'see that it selects no VIP, or leave veth',
             )
+
+
+def _nothing_excluded(bound: Bound, desired: Desired) -> Iterator[Finding]:
+    if desired.reverse_path and bound.policy.strategy != 'static' and not bound.policy.exclude:
+        reason = 'drops nothing: the default route in the table of a network leads to every source'
+        cure = 'exclude the networks that no client can be in, such as those of pods and services'
+        yield Finding(WARNING, 'strict_reverse_path', 'exclude', reason, cure)
 
 
 def _vips(bound: Bound, host: Observed) -> Iterator[Finding]:

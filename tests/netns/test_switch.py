@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from typing import Dict, Iterator, List, Tuple
+from typing import Any, Dict, Iterator, List, Tuple
 
 import pytest
 from ansible_collections.returntraffic.net.plugins.module_utils.proof.capture import Capture, Captured
@@ -58,13 +58,15 @@ def test_a_switch_loses_nothing(lab: Lab, first: str, second: str) -> None:
     assert captured.dropped == 0
 
 
-def under_load(lab: Lab, targets: Dict[str, List[Target]], strategies: List[str]) -> Tuple[List[Stream], Captured]:
+def under_load(
+    lab: Lab, targets: Dict[str, List[Target]], strategies: List[str], **changes: Any
+) -> Tuple[List[Stream], Captured]:
     """Apply one strategy after the other while all clients ask; each of them must be a change."""
     addresses = [address for client in lab.data['proof_clients'] for address in client['addresses']]
     with lab.node.entered(), Capture(addresses) as capture:
         with contextlib.ExitStack() as stack:
             clients = [stack.enter_context(Steady(lab.host(name), targets[name])) for name in targets]
             for strategy in strategies:
-                assert lab.apply(strategy)['changed']
+                assert lab.apply(strategy, **changes)['changed']
                 capture.read()
         return [stream for client in clients for stream in client.streams.values()], capture.captured()

@@ -91,7 +91,7 @@ def test_absent_moves_back_with_the_routes_of_others() -> None:
     assert [(move.nic, move.before, move.after, move.routes_after) for move in plan.moves] == [
         ('eth1', 'vrf-network1', None, (STATIC,))
     ]
-    assert plan.delete_vrfs == (vrf,)
+    assert plan.delete_links == (vrf,)
 
 
 def test_a_vrf_of_others_with_that_name_and_table_is_taken_as_it_is() -> None:
@@ -101,7 +101,7 @@ def test_a_vrf_of_others_with_that_name_and_table_is_taken_as_it_is() -> None:
     plan = planned(host, networks=networks, services=[])
     assert (plan.add_vrfs, plan.moves) == ((), ())
     assert {route.table for route in plan.add_routes} == {77}
-    assert make_plan(Desired(), host).delete_vrfs == ()
+    assert make_plan(Desired(), host).delete_links == ()
 
 
 @pytest.mark.parametrize(
