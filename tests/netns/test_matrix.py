@@ -19,7 +19,7 @@ from lab import Lab, has_vrf, state_of
 from modules import run_module
 from proving import prove
 
-STRATEGIES = ('static', 'source', 'mark', 'connmark', 'vrf-source', 'vrf-mark', 'vrf-connmark')
+STRATEGIES = ('static', 'source', 'mark', 'connmark', 'vrf-source', 'vrf-mark', 'vrf-connmark', 'vrf-connmark-veth')
 RP_FILTERS = ('0', '1', '2')
 #: Which flows a strategy can answer; for the others it refuses the intent that asks for them.
 RELATIONS = {
@@ -30,6 +30,7 @@ RELATIONS = {
     'vrf-source': ('own', 'cross'),
     'vrf-mark': ('own', 'cross'),
     'vrf-connmark': ('own', 'shared', 'cross'),
+    'vrf-connmark-veth': ('own', 'shared', 'cross'),
 }
 REASONS = {'cross': 'a static route leads one way only', 'shared': 'one source address whichever VIP was asked'}
 

@@ -1,0 +1,105 @@
+# Copyright: returntraffic contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Interfaces into VRFs and out of them under load: what is lost where, and that nothing is lost elsewhere.
+
+To move an interface the kernel takes it down for a moment, so its own network does lose packets; how many is told.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any, Dict, Iterator, List, Sequence, Set, Tuple
+
+import pytest
+from ansible_collections.returntraffic.net.plugins.module_utils.proof.capture import Capture
+from lab import Lab, has_vrf, state_of
+from steady import Steady, Stream, Target
+from test_switch import own_targets
+
+#: A process on all addresses of the node, asked by that of the default route's network, which no strategy touches.
+ELSEWHERE: List[Target] = [('10.111.220.11', 8081), ('fd00:10:111:220::11', 8081)]
+#: 200 packets a second from each client, shared by its streams: two families, process and pod.
+RATE = 50
+
+
+@pytest.fixture(scope='module')
+def lab() -> Iterator[Lab]:
+    """A lab with strict rp_filter, where a switch has sysctls to change, too."""
+    with Lab(lab_rp_filter=1) as made:
+        if not has_vrf(made.node):
+            pytest.skip('this kernel is built without VRF')
+        yield made
+
+
+@contextlib.contextmanager
+def load(lab: Lab, targets: Dict[str, Sequence[Target]]) -> Iterator[Dict[str, Steady]]:
+    """Every host asks its targets meanwhile."""
+    with contextlib.ExitStack() as stack:
+        yield {name: stack.enter_context(Steady(lab.host(name), asked, RATE)) for name, asked in targets.items()}
+
+
+def test_a_move_is_not_felt_on_the_other_network(lab: Lab, notes: List[str]) -> None:
+    """network2 joins and leaves the policy three times, and eth2 its VRF, while network1 is asked."""
+    whole = lab.intent('vrf-connmark')
+    first = {'networks': whole['networks'][:1], 'services': whole['services'][:1]}
+    lab.apply('vrf-connmark', **first)
+    before = state_of(lab.node)
+    targets = own_targets(lab)
+    with load(lab, {'client1': targets['client1'], 'gateway': ELSEWHERE}) as asking:
+        for _turn in range(3):
+            assert moved(lab.apply('vrf-connmark')) == ['eth2']
+            assert moved(lab.apply('vrf-connmark', **first)) == ['eth2']
+    after = state_of(lab.node)
+    lab.absent()
+    streams = [stream for client in asking.values() for stream in client.streams.values()]
+    notes.append(f'moves: eth2 into its VRF and out, 3 times: {told(streams)} on network1 and elsewhere')
+    assert min(stream.sent for stream in streams) > 50
+    assert {stream.target: stream.lost for stream in streams if stream.lost} == {}
+    assert after == before
+
+
+@pytest.mark.parametrize('other', ['static', 'source', 'mark', 'connmark', 'vrf-connmark-veth'])
+def test_a_switch_to_vrf_and_back_is_felt_for_a_moment_and_only_there(lab: Lab, other: str, notes: List[str]) -> None:
+    before = state_of(lab.node)
+    lab.apply(other)
+    with load(lab, {**own_targets(lab), 'gateway': ELSEWHERE}) as asking:
+        replies, nics = stray(lab, ['vrf-connmark', other])
+    lab.absent()
+    moving = [stream for name in ('client1', 'client2') for stream in asking[name].streams.values()]
+    still = list(asking['gateway'].streams.values())
+    notes.append(
+        f'moves: {other} to vrf-connmark and back: {told(moving)} on the networks that move'
+        f' ({replies} replies by the wrong NIC); {told(still)} elsewhere'
+    )
+    assert min(stream.sent for stream in [*moving, *still]) > 50
+    assert {stream.target: stream.lost for stream in still if stream.lost} == {}
+    assert all(stream.answered > stream.lost for stream in moving)
+    assert nics == {'eth1', 'eth2'}
+    assert state_of(lab.node) == before
+
+
+def stray(lab: Lab, strategies: Sequence[str]) -> Tuple[int, Set[str]]:
+    """Apply the strategies; how many replies of VIPs left by the NIC of another network, and by which NICs the last."""
+    interfaces = {item['name']: item['interface'] for item in lab.data['node_networks']}
+    nic_of = {vip: interfaces[item['network']] for item in lab.data['node_services'] for vip in item['vips']}
+    addresses = [address for client in lab.data['proof_clients'] for address in client['addresses']]
+    with lab.node.entered(), Capture(addresses) as capture:
+        for strategy in strategies:
+            assert lab.apply(strategy)['changed']
+            capture.read()
+        captured = capture.captured()
+    replies = [frame for frame in captured.frames if frame.outgoing and frame.src in nic_of]
+    by_nic = [(frame.nic, nic_of[frame.src]) for frame in replies if not frame.nic.startswith(('vrf', 'veth'))]
+    return len([nic for nic, right in by_nic if nic != right]), {nic for nic, _right in by_nic[-40:]}
+
+
+def moved(answer: Dict[str, Any]) -> List[str]:
+    """The interfaces that an application has moved."""
+    return [line.split()[1] for line in answer['changes'] if line.startswith('move ')]
+
+
+def told(streams: Sequence[Stream]) -> str:
+    """Sums of streams, for a person."""
+    sent, lost = sum(stream.sent for stream in streams), sum(stream.lost for stream in streams)
+    return f'{lost} of {sent} requests lost, at most {max(stream.dark for stream in streams):.3f} s without an answer'
