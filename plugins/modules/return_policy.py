@@ -234,6 +234,7 @@ options:
       - Unlike C(rp_filter) it looks up with the network's mark. While a change lasts it is not in force.
     type: bool
     default: false
+    version_added: 1.1.0
   veth:
     description:
       - For O(strategy=vrf) on hosts where C(tcp_l3mdev_accept) and C(udp_l3mdev_accept) may not be set. A veth pair
@@ -245,6 +246,7 @@ options:
         requests.
     type: bool
     default: false
+    version_added: 1.1.0
 notes:
   - With C(--diff) every object is one line, so a prediction can be read and compared.
 seealso:
