@@ -26,13 +26,13 @@ FLOW_SECONDS = float(os.environ.get('RETURNTRAFFIC_FLOW_SECONDS', TIMEOUT))
 
 #: Everything that a policy could have touched, read with the distribution's tools and not with ours.
 STATE = (
-    # An interface that was down for a moment lists its IPv6 addresses in another order.
+    # An interface that was down for a moment lists its IPv6 addresses and routes in another order.
     ('sh', '-c', 'ip -o address | sort'),
+    ('sh', '-c', 'ip -o -4 route show table all | sort'),
+    ('sh', '-c', 'ip -o -6 route show table all | sort'),
     ('sh', '-c', 'ip -br link | sort'),
     ('ip', '-j', '-4', 'rule'),
     ('ip', '-j', '-6', 'rule'),
-    ('ip', '-j', '-4', 'route', 'show', 'table', 'all'),
-    ('ip', '-j', '-6', 'route', 'show', 'table', 'all'),
     ('nft', '-j', 'list', 'ruleset'),
     ('sh', '-c', 'grep -r . /proc/sys/net/ipv4/conf/*/rp_filter /proc/sys/net/ipv4/conf/*/src_valid_mark'),
     (
