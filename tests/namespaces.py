@@ -49,8 +49,11 @@ class Namespace:
         return done.stdout
 
     def process(self, *command: str, stdin: str = '') -> subprocess.CompletedProcess[str]:
-        """The finished process of a command in the namespace, whatever its exit code was."""
-        whole = ['ip', 'netns', 'exec', self.name, *command]
+        """The finished process of a command in the namespace, whatever its exit code was.
+
+        nsenter and not `ip netns exec`, which mounts /sys anew each time: that is dear where the kernel is emulated.
+        """
+        whole = ['nsenter', f'--net={self.path}', *command]
         return subprocess.run(whole, input=stdin, capture_output=True, text=True, check=False)
 
     def ip(self, *arguments: str) -> Any:

@@ -9,6 +9,7 @@ from collections import Counter
 from typing import Iterator, List
 
 import pytest
+from lab import Lab
 from namespaces import Namespace
 
 _MATRIX: Counter[str] = Counter()
@@ -45,6 +46,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     )
     for reason, count in refused.items():
         terminalreporter.write_line(f'  {count} {reason}')
+
+
+@pytest.fixture(scope='session')
+def bare_lab() -> Iterator[Lab]:
+    """One bare lab for all tests that leave it as they found it, for building one takes an emulated processor minutes.
+
+    They say themselves which rp_filter they want.
+    """
+    with Lab() as made:
+        yield made
 
 
 @pytest.fixture

@@ -23,13 +23,13 @@ ELSEWHERE: List[Target] = [('10.111.220.11', 8081), ('fd00:10:111:220::11', 8081
 RATE = 50
 
 
-@pytest.fixture(scope='module')
-def lab() -> Iterator[Lab]:
+@pytest.fixture
+def lab(bare_lab: Lab) -> Lab:
     """A lab with strict rp_filter, where a switch has sysctls to change, too."""
-    with Lab(lab_rp_filter=1) as made:
-        if not has_vrf(made.node):
-            pytest.skip('this kernel is built without VRF')
-        yield made
+    if not has_vrf(bare_lab.node):
+        pytest.skip('this kernel is built without VRF')
+    bare_lab.set_rp_filter('1')
+    return bare_lab
 
 
 @contextlib.contextmanager

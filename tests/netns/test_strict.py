@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import socket
-from typing import Any, Dict, Iterator, List, Tuple
+from typing import Any, Dict, List, Tuple
 
 import pytest
 from lab import Lab, has_vrf, state_of
@@ -23,11 +23,11 @@ SPOOFED = {'10.244.0.2': '192.168.1.1', 'fd00:10:244::2': 'fd00:192:168:1::1'}
 TRANSPARENT = {socket.AF_INET: (socket.IPPROTO_IP, 19), socket.AF_INET6: (socket.IPPROTO_IPV6, 75)}
 
 
-@pytest.fixture(scope='module', params=['0', '1'])
-def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
-    """A lab without rp_filter, and one with strict rp_filter."""
-    with Lab(lab_rp_filter=request.param) as made:
-        yield made
+@pytest.fixture(params=['0', '1'])
+def lab(request: pytest.FixtureRequest, bare_lab: Lab) -> Lab:
+    """Once without rp_filter, once with strict rp_filter."""
+    bare_lab.set_rp_filter(request.param)
+    return bare_lab
 
 
 @pytest.mark.parametrize('strategy', STRATEGIES)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from typing import Any, Dict, Iterator, List, Tuple
+from typing import Any, Dict, List, Tuple
 
 import pytest
 from ansible_collections.returntraffic.net.plugins.module_utils.proof.capture import Capture, Captured
@@ -18,11 +18,11 @@ STRATEGIES = ('static', 'source', 'mark', 'connmark')
 PORTS = (8080, 9080)  # a process on the node, and a pod behind DNAT
 
 
-@pytest.fixture(scope='module')
-def lab() -> Iterator[Lab]:
+@pytest.fixture
+def lab(bare_lab: Lab) -> Lab:
     """A lab with strict rp_filter, where a switch has sysctls to change, too."""
-    with Lab(lab_rp_filter=1) as made:
-        yield made
+    bare_lab.set_rp_filter('1')
+    return bare_lab
 
 
 def own_targets(lab: Lab) -> Dict[str, List[Target]]:
