@@ -50,7 +50,7 @@ def move_addresses(host: Namespace, old: str, new: str) -> None:
 @contextlib.contextmanager
 def vlans(lab: Lab, *places: Tuple[str, str]) -> Iterator[None]:
     """A VLAN on each (host, NIC), which takes over the NIC's addresses: eth1 becomes eth1.100."""
-    need(lab.node, 'ip', 'link', 'add', 'link', 'lo', 'name', 'probe', 'type', 'vlan', 'id', '7')
+    need(lab.node, 'ip', 'link', 'add', 'link', 'eth0', 'name', 'probe', 'type', 'vlan', 'id', '7')
     lab.node.run('ip', 'link', 'del', 'probe')
     with contextlib.ExitStack() as stack:
         for name, nic in places:

@@ -9,25 +9,46 @@ import contextlib
 from typing import Any, Dict, Iterator, List, Set
 
 import pytest
+from ansible_collections.returntraffic.net.plugins.module_utils.engine import Outcome, ensure_absent, ensure_present
+from ansible_collections.returntraffic.net.plugins.module_utils.kernel.observe import observe
 from ansible_collections.returntraffic.net.plugins.module_utils.proof.spec import Flow
 from ansible_collections.returntraffic.net.plugins.module_utils.proof.verdict import Verdict
-from lab import Lab, has_vrf, state_of
+from lab import Lab, has_vrf
 from proving import prove
 
 
 @contextlib.contextmanager
-def policy(lab: Lab, variant: str, **changes: Any) -> Iterator[Dict[str, Any]]:
-    """The module's answer; afterwards the node is what it was before."""
+def policy(lab: Lab, variant: str, **changes: Any) -> Iterator[Outcome]:
+    """What the module return_policy does, in this process; afterwards the node is what it was before."""
     if variant.startswith('vrf') and not has_vrf(lab.node):
         pytest.skip('this kernel is built without VRF')
-    before = state_of(lab.node)
-    answer = lab.apply(variant, **changes)
+    intent = lab.intent(variant, **changes)
+    with lab.node.entered():
+        before = everything()
+        outcome = ensure_present(intent, False)
     try:
-        assert not lab.apply(variant, **changes)['changed']
-        yield answer
+        with lab.node.entered():
+            assert not ensure_present(intent, False).plan.changed
+        yield outcome
     finally:
-        lab.absent()
-    assert state_of(lab.node) == before
+        with lab.node.entered():
+            ensure_absent(False)
+            after = everything()
+    assert after == before
+
+
+def everything() -> List[str]:
+    """Rules, routes, links, addresses, sysctls and nft objects of this namespace, comparable."""
+    seen = observe()
+    objects = (
+        *seen.rules,
+        *seen.routes,
+        *seen.links,
+        *seen.addresses,
+        *seen.sysctls.items(),
+        *(seen.foreign_nft or ()),
+    )
+    return [*sorted(map(repr, objects)), repr(seen.nft)]
 
 
 def networks(lab: Lab, *finders: Dict[str, str]) -> List[Dict[str, Any]]:

@@ -20,8 +20,9 @@ def test_vlans_are_networks(lab: Lab, strategy: str) -> None:
     """One found by its name, one by its subnet; what is below a VLAN is not taken for the NIC."""
     with vlans(lab, *VLANS):
         found = networks(lab, {'interface': f'eth1.{TAG}'}, {'subnet': '10.111.222.0/24'})
-        with policy(lab, strategy, networks=found) as answer:
-            assert [item['nic'] for item in answer['networks']] == [f'eth1.{TAG}', f'eth2.{TAG}']
+        with policy(lab, strategy, networks=found) as outcome:
+            assert outcome.bound is not None
+            assert [item.nic for item in outcome.bound.attachments] == [f'eth1.{TAG}', f'eth2.{TAG}']
             proof = verdicts(lab, lab.flows('own'))
         assert failed(proof) == []
         assert nics(proof) == {f'eth1.{TAG}', f'eth2.{TAG}'}

@@ -40,21 +40,21 @@ def to_pods(lab: Lab) -> List[Flow]:
     ids=lambda value: {ANY: 'any', REPLY: 'reply'}.get(value, value),
 )
 def test_replies_by_the_short_way_leave_by_the_right_nic(lab: Lab, strategy: str, rule: str, notes: List[str]) -> None:
-    with flowtable(lab, rule), policy(lab, strategy) as answer:
+    with flowtable(lab, rule), policy(lab, strategy) as outcome:
         proof = verdicts(lab, to_pods(lab))
         hooked = passed_hooks(lab)
     replies = sum(sum(item.replies.values()) for item in proof)
     assert failed(proof) == []
     assert nics(proof) == {'eth1', 'eth2'}
     assert hooked < replies or strategy.startswith('vrf')
-    assert [item for item in answer['findings'] if item['check'] == 'flowtable'] == []
+    assert [item for item in outcome.findings if item.check == 'flowtable'] == []
     notes.append(f'flowtable: {strategy}, {rule}: {replies} reply packets, {replies - hooked} of them past the hooks')
 
 
 @pytest.mark.parametrize('strategy', ['mark', 'connmark'])
 def test_a_flowtable_that_requests_fill_leads_replies_astray(lab: Lab, strategy: str, notes: List[str]) -> None:
     """The trap, as docs/strategies.md tells it, and the warning about it."""
-    with flowtable(lab, ANY), policy(lab, strategy) as answer:
+    with flowtable(lab, ANY), policy(lab, strategy) as outcome:
         proof = verdicts(lab, to_pods(lab))
     connections = [item for item in proof if item.kind != 'udp']
     assert not [item for item in connections if item.answered]
@@ -64,6 +64,6 @@ def test_a_flowtable_that_requests_fill_leads_replies_astray(lab: Lab, strategy:
               for family in ('ipv4', 'ipv6')}  # fmt: skip
     assert astray == {'ipv4': set(), 'ipv6': {'eth0'}}
     assert failed([item for item in proof if item.kind == 'udp']) == []
-    told = [item for item in answer['findings'] if item['check'] == 'flowtable']
-    assert [(item['level'], item['subject']) for item in told] == [('warning', 'nft inet fastpath forward')]
+    told = [item for item in outcome.findings if item.check == 'flowtable']
+    assert [(item.level, item.subject) for item in told] == [('warning', 'nft inet fastpath forward')]
     notes.append(f'flowtable: {strategy}, {ANY}: {len(connections)} connections, none answered')

@@ -20,8 +20,8 @@ CPU = 'max,la57=off,erms=off'
 # guest's clock runs several times too fast and every timeout ends too soon. There, too, the timer's interrupt comes too
 # late for the kernel's check of it, which would be a panic.
 KERNEL_ARGUMENTS = (
-    'console=ttyS0 loglevel=5 panic=-1 mitigations=off audit=0 apparmor=0 nowatchdog tsc=reliable clocksource=hpet no_timer_check'
-    ' rcupdate.rcu_expedited=1 rcupdate.rcu_cpu_stall_suppress=1'
+    'console=ttyS0 loglevel=5 panic=-1 mitigations=off audit=0 apparmor=0 nowatchdog tsc=reliable'
+    ' clocksource=hpet no_timer_check rcupdate.rcu_expedited=1 rcupdate.rcu_cpu_stall_suppress=1'
 )
 
 
