@@ -9,6 +9,7 @@ from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Se
 
 from .bind import Bound
 from .desired import Desired
+from .nft import ct, match
 from .objects import ALIAS, PROTOCOL, Route, Rule
 from .observed import LOCAL, Observed, leads_to_local
 from .strategies.common import needing_fallback
@@ -46,6 +47,7 @@ def preflight(bound: Bound, desired: Desired, host: Observed) -> List[Finding]:
         *_foreign_priorities(bound, desired, host),
         *_foreign_marks(bound, desired, host),
         *_source_valid_mark(desired, host),
+        *_flowtables(desired, host),
     ]
 
 
@@ -277,6 +279,33 @@ def _source_valid_mark(desired: Desired, host: Observed) -> Iterator[Finding]:
             'is 1: reverse path lookups use the mark of the packet, which requests do not carry here',
             'nothing to do while rp_filter is loose (2) on the networks, which this policy sees to',
         )
+
+
+def _flowtables(desired: Desired, host: Observed) -> Iterator[Finding]:
+    """The kernel asks for both ways when a connection enters a flowtable, the way back with the request's mark.
+
+    Inside a VRF that lookup finds the VRF's table all the same.
+    """
+    if desired.nft is None or desired.vrfs:
+        return
+    rules = [entry['rule'] for entry in host.foreign_nft or () if isinstance(entry.get('rule'), dict)]
+    chains = {(item['family'], item['table'], item['chain']) for item in rules if _offloads_requests(item)}
+    for family, table, chain in sorted(chains):
+        yield Finding(
+            WARNING,
+            'flowtable',
+            f'nft {family} {table} {chain}',
+            'puts connections into a flowtable also when a request passes; requests carry no mark, '
+            'so the replies would leave by another NIC or not at all',
+            'let only replies do it: ct direction reply ... flow add',
+        )
+
+
+def _offloads_requests(item: Dict[str, Any]) -> bool:
+    """Whether a rule fills a flowtable without asking for the direction of the packet."""
+    statements = [statement for statement in item.get('expr', ()) if isinstance(statement, dict)]
+    only_replies = match(ct('direction'), 'reply') in statements
+    return not only_replies and any('flow' in statement for statement in statements)
 
 
 def refusals(findings: Iterable[Finding]) -> List[Finding]:

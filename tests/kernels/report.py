@@ -23,7 +23,7 @@ def seconds(value: float | None) -> str:
 def summary(outcome: Outcome) -> str:
     """One line for a boot."""
     return (
-        f'{outcome.kernel:<10} {outcome.release or "-":<24} boot {seconds(outcome.boot_seconds):>7}'
+        f'{outcome.kernel:<15} {outcome.release or "-":<24} boot {seconds(outcome.boot_seconds):>7}'
         f'  job {seconds(outcome.job_seconds):>8}  cells {outcome.cells}  {outcome.problem or "ok"}'
     )
 
