@@ -55,7 +55,10 @@ PORTABLE = (
 JOBS = (
     NamedJob('matrix', 'every strategy, cell by cell', ('tests/netns/test_matrix.py',), 39),
     NamedJob('strict', 'strict reverse path with each strategy', ('tests/netns/test_strict.py',), 20, ('6.12',)),
-    NamedJob('moves', 'into VRFs and out under load', ('tests/netns/test_moves.py',), 6),
+    NamedJob(
+        'moves', 'into VRFs and out under load; VRFs of others',
+        ('tests/netns/test_moves.py', 'tests/netns/test_vrf_of_others.py'), 12,
+    ),
     NamedJob('loss', 'netem: 5 ms and 2 % loss under each strategy', ('tests/kernel_features/test_loss.py',), 6),
     NamedJob(
         'devices', 'VLANs, a dummy and a bridge of Open vSwitch', ('tests/kernel_features/test_devices.py',), 7,

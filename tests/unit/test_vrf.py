@@ -104,6 +104,21 @@ def test_a_vrf_of_others_with_that_name_and_table_is_taken_as_it_is() -> None:
     assert make_plan(Desired(), host).delete_links == ()
 
 
+def test_the_routes_of_a_vrf_of_others_are_not_made_a_second_time() -> None:
+    links = (Link(9, 'blue', kind='vrf', vrf_table=77), Link(3, 'eth1', '02:00:00:00:00:03', master='blue'))
+    theirs = Route('ipv4', 77, '0.0.0.0/0', next_hops=(NextHop('10.111.221.21', 'eth1'),), protocol=4)
+    whole = {'networks': [{**make_intent()['networks'][0], 'vrf': 'blue'}], 'services': []}
+    host = host_with(*links, routes=(*make_host().routes, theirs))
+    wanted = compiled(host, **whole).routes
+    assert theirs._replace(protocol=201) not in wanted
+    # What is ours stays ours.
+    again = host_with(*links, routes=(*make_host().routes, theirs, *wanted))
+    assert compiled(again, **whole).routes == wanted
+    other = theirs._replace(next_hops=(NextHop('10.111.221.99', 'eth1'),))
+    with pytest.raises(PolicyError, match='there is one already with protocol 4, which is not ours to replace'):
+        planned(host_with(*links, routes=(*make_host().routes, other)), **whole)
+
+
 @pytest.mark.parametrize(
     ('links', 'changes', 'match'),
     [

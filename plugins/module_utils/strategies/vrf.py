@@ -10,12 +10,12 @@ tcp_l3mdev_accept and udp_l3mdev_accept. Passes strict rp_filter, which looks up
 
 from __future__ import annotations
 
-from typing import Callable, Dict
+from typing import Callable, Dict, Set
 
 from ..bind import Attachment, Bound
 from ..desired import Desired
 from ..errors import PolicyError
-from ..objects import Rule, Sysctl, Vrf
+from ..objects import PROTOCOL, Route, Rule, Sysctl, Vrf
 from ..observed import LOCAL, MAIN, Observed
 from ..values import family_of
 from . import veth
@@ -43,14 +43,27 @@ def compile_vrf(bound: Bound, host: Observed) -> Desired:
     }
     desired.vrfs = {Vrf(item.vrf, item.table, item.nic): _why(item) for item in bound.attachments}
     desired.rules = {**_above_l3mdev(bound, host), **{rule: why for rule, why in desired.rules.items() if not rule.to}}
+    there = _routes_of_others(bound, host)
     # The kernel itself moves an interface's own subnets into the table of its VRF.
     desired.routes = {
-        route: why for route, why in desired.routes.items() if (route.table, route.destination) not in subnets
+        route: why
+        for route, why in desired.routes.items()
+        if (route.table, route.destination) not in subnets and route not in there
     }
     desired.sysctls = {**_keep_addresses(bound, host), **_accept(bound)}
     if bound.policy.veth:
         _lead_out_by_veth(desired, bound, host)
     return desired
+
+
+def _routes_of_others(bound: Bound, host: Observed) -> Set[Route]:
+    """Those in VRFs of others, as if they were ours: one that leads where ours would is not made a second time."""
+    adopted = {item.table for item in bound.attachments if host.link(item.vrf) and not host.is_ours(item.vrf)}
+    return {
+        route._replace(protocol=PROTOCOL)
+        for route in host.routes
+        if route.table in adopted and route.protocol != PROTOCOL
+    }
 
 
 def _lead_out_by_veth(desired: Desired, bound: Bound, host: Observed) -> None:
