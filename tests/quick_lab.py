@@ -37,9 +37,13 @@ class QuickLab(Lab):
         hosts = resolved(self.inventory, self.variables)
         networks = next(iter(hosts.values()))['lab_networks']
         described = {'name': self.name, 'networks': networks, 'hosts': [host['lab_host'] for host in hosts.values()]}
-        build(parse_topology(described), Iproute(), {})
-        for name, values in hosts.items():
-            furnish(self.host(name), values)
+        try:
+            build(parse_topology(described), Iproute(), {})
+            for name, values in hosts.items():
+                furnish(self.host(name), values)
+        except BaseException:
+            remove_lab(self.name, Iproute())
+            raise
         self.data = hosts['node']
         return self
 

@@ -46,7 +46,7 @@ class NamedJob(NamedTuple):
 PORTABLE = (
     *(
         f'tests/unit/test_{name}.py'
-        for name in ('bpf', 'frames', 'intent', 'links', 'nft', 'nics', 'plan', 'preflight', 'strategies', 'vrf')
+        for name in ('intent', 'links', 'nft', 'nics', 'plan', 'preflight', 'strategies', 'vrf')
     ),
     'tests/netns/test_dump_equals_ip.py',
     'tests/netns/test_tool_versions.py',
@@ -65,9 +65,9 @@ JOBS = (
         program='ovs-vswitchd', package='openvswitch-switch',
     ),
     NamedJob('flowtable', "a flowtable in the pods' way", ('tests/kernel_features/test_flowtable.py',), 8),
-    NamedJob('bullseye', 'tools of Debian 11', PORTABLE, 200, ('6.1',), 'bullseye'),
-    NamedJob('bookworm', 'tools of Debian 12', PORTABLE, 200, ('6.12',), 'bookworm'),
-    NamedJob('trixie', 'tools of Debian 13', PORTABLE, 200, ('6.12',), 'trixie'),
+    NamedJob('bullseye', 'tools of Debian 11', PORTABLE, 180, ('6.1',), 'bullseye'),
+    NamedJob('bookworm', 'tools of Debian 12', PORTABLE, 180, ('6.12',), 'bookworm'),
+    NamedJob('trixie', 'tools of Debian 13', PORTABLE, 180, ('6.12',), 'trixie'),
 )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from ..errors import KernelError
 from ..objects import Link
 from .bpf import SNAP_LENGTH, compile_filter, pack
 from .frames import Frame, from_row, parse
+from .nics import switch_ports
 
 # linux/if_ether.h, linux/if_packet.h, asm-generic/socket.h: not named by Python's socket module.
 _ETH_P_ALL = 0x0003
@@ -40,8 +41,8 @@ BUFFER = 16 << 20
 #: More frames than this are counted as dropped: a proof needs dozens.
 MOST_FRAMES = 500000
 
-#: Time, NIC, outgoing, VLAN tag, the packet's first octets.
-_Raw = Tuple[float, str, bool, bool, bytes]
+#: Time, NIC, outgoing, VLAN tag, for another station, the packet's first octets.
+_Raw = Tuple[float, str, bool, bool, bool, bytes]
 
 
 class Captured(NamedTuple):
@@ -93,22 +94,26 @@ class Capture:
                     raise KernelError('read', 'packet socket', problem.strerror or '', problem.errno or 0) from problem
 
     def captured(self, links: Sequence[Link] = ()) -> Captured:
-        """All frames so far, after a last `read`."""
+        """All frames so far, after a last `read`.
+
+        A frame for another station's MAC, seen only since the NIC is promiscuous, does not come in here, unless the
+        NIC is a port of Open vSwitch: then the MAC is that of the bridge, which may be another one than the NIC's.
+        """
         self.read()
         self._dropped += _statistics(self.socket)[1]
-        parsed = (parse(data, time, nic, outgoing, vlan) for time, nic, outgoing, vlan, data in self._raw)
+        ports = switch_ports(links)
+        here = (row for row in self._raw if not row[4] or row[1] in ports)
+        parsed = (parse(data, time, nic, outgoing, vlan) for time, nic, outgoing, vlan, _other, data in here)
         return Captured([frame for frame in parsed if frame is not None], list(links), self._dropped)
 
     def _keep(self, data: bytes, ancillary: List[Tuple[int, int, bytes]], _flags: int, address: Any) -> None:
         nic, protocol, packet_type = address[:3]
-        # A frame for another station's MAC, seen only since the NIC is promiscuous, does not come in here.
-        if packet_type == _OTHER_HOST:
-            return
         if len(self._raw) >= self._most:
             self._dropped += 1
             return
         time, vlan = _read_ancillary(ancillary)
-        self._raw.append((time, nic, packet_type == _OUTGOING, vlan or protocol in _VLAN_PROTOCOLS, data))
+        outgoing, other = packet_type == _OUTGOING, packet_type == _OTHER_HOST
+        self._raw.append((time, nic, outgoing, vlan or protocol in _VLAN_PROTOCOLS, other, data))
 
 
 def to_json(captured: Captured) -> Any:

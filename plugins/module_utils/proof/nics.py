@@ -37,7 +37,7 @@ def only_nics(frames: Sequence[Frame], links: Sequence[Link]) -> List[Frame]:
 
 def _hidden(links: Sequence[Link]) -> Set[str]:
     kinds = {link.name: link.kind for link in links}
-    ways_out = any(kinds.get(link.master or '') == 'openvswitch' and _leads_out(link) for link in links)
+    ways_out = switch_ports(links)
     return {
         link.name
         for link in links
@@ -46,6 +46,12 @@ def _hidden(links: Sequence[Link]) -> Set[str]:
         or (link.kind == 'veth' and link.lower is not None)
         or (link.kind == 'openvswitch' and ways_out)
     }
+
+
+def switch_ports(links: Sequence[Link]) -> Set[str]:
+    """The ports of Open vSwitch that lead out of the host: not its own, nor tunnels."""
+    switches = {link.name for link in links if link.kind == 'openvswitch'}
+    return {link.name for link in links if link.master in switches and _leads_out(link)}
 
 
 def _leads_out(link: Link) -> bool:
