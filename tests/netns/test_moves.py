@@ -19,8 +19,8 @@ from test_switch import own_targets
 
 #: A process on all addresses of the node, asked by that of the default route's network, which no strategy touches.
 ELSEWHERE: List[Target] = [('10.111.220.11', 8081), ('fd00:10:111:220::11', 8081)]
-#: 200 packets a second from each client, shared by its streams: two families, process and pod.
-RATE = 50
+#: 200 packets a second in all, from two clients, over two families, to a process and to a pod.
+RATE = 25
 
 
 @pytest.fixture
