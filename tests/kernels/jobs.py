@@ -59,6 +59,7 @@ JOBS = (
         'moves', 'into VRFs and out under load; VRFs of others',
         ('tests/netns/test_moves.py', 'tests/netns/test_vrf_of_others.py'), 12,
     ),
+    NamedJob('molecule', "molecule's scenario vrf", ('tests/kernel_features/test_molecule.py',), 1, ('6.12',)),
     NamedJob('loss', 'netem: 5 ms and 2 % loss under each strategy', ('tests/kernel_features/test_loss.py',), 6),
     NamedJob(
         'devices', 'VLANs, a dummy and a bridge of Open vSwitch', ('tests/kernel_features/test_devices.py',), 7,
