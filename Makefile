@@ -42,6 +42,7 @@ prepare-kernels: prepare-test
 		openvswitch-switch:ovs-vswitchd
 
 test-kernels: prepare-kernels  ## The matrix and more on stock Debian kernels under qemu
+	python -m pytest -q -p no:cacheprovider tests/kernels/selftest.py
 	python -m tests.kernels --job all
 
 bench: prepare-test  ## Ratios against the floors; no pass or fail

@@ -289,11 +289,18 @@ def test_a_failed_cell_fails_a_job_that_ended_with_zero(tmp_path: Path) -> None:
     assert report.details(found) == ['  failed: a', f'  kept: {tmp_path}']
 
 
+def test_what_a_job_has_measured_is_told(tmp_path: Path) -> None:
+    lines = ['collected 3 items', 'moves: 0 lost', 'matrix: 9 cells', '  4 refused: for a reason', '3 passed in 1 s']
+    (tmp_path / 'job.log').write_text('\n'.join(lines))
+    found = machine.Outcome('6.1', None, folder=tmp_path)
+    assert report.details(found) == ['  moves: 0 lost', '  matrix: 9 cells', '    4 refused: for a reason']
+
+
 def test_the_closing_line_names_the_kernels_that_failed() -> None:
     good = machine.Outcome('6.1', '', cells=junit.Cells(passed=3, skipped=1))
     bad = machine.Outcome('6.12', 'did not boot: not within 180 s', cells=junit.Cells())
     assert report.closing([good, bad], 61.4) == (
-        'kernels: 2 kernels, 4 cells: 3 passed, 0 failed, 1 skipped, 61 s: FAILED on 6.12'
+        'kernels: 2 boots, 4 cells: 3 passed, 0 failed, 1 skipped, 61 s: FAILED on 6.12'
     )
     assert report.closing([good], 5).endswith(': ok')
 
@@ -349,7 +356,7 @@ def test_a_root_gets_a_shell_users_and_mount_points(tmp_path: Path) -> None:
 def test_a_named_job_is_known_by_its_name_and_all_are() -> None:
     assert [found.name for found in jobs.jobs_named(['trixie', 'loss', 'loss'])] == ['loss', 'trixie']
     assert jobs.jobs_named([jobs.ALL]) == list(jobs.JOBS)
-    with pytest.raises(HarnessError, match="^job: 'gain': all or one of loss, "):
+    with pytest.raises(HarnessError, match="^job: 'gain': all or one of matrix, "):
         jobs.jobs_named(['gain'])
 
 

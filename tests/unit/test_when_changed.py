@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).resolve().parent.parent / 'when_changed.py'
-SAYS = 'echo "working on $0"; echo "kernels: 2 kernels, 9 cells: ok"'
+SAYS = 'echo "working on $0"; echo "kernels: 2 boots, 9 cells: ok"'
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_unchanged_is_told_with_the_closing_lines_of_then(project: Path) -> None
     done = when_changed(project, 'slow', 'inputs', '--', 'sh', '-c', SAYS)
     assert done.stdout.startswith('slow: unchanged since it was green')
     assert 'Last green: 20' in done.stdout
-    assert '  then: kernels: 2 kernels, 9 cells: ok' in done.stdout.splitlines()
+    assert '  then: kernels: 2 boots, 9 cells: ok' in done.stdout.splitlines()
 
 
 @pytest.mark.parametrize(
