@@ -9,7 +9,6 @@ import pytest
 from lab import Lab
 
 from .changes import TAG, dummy, vlans
-from .openvswitch import bridge
 from .proofs import failed, networks, nics, policy, verdicts
 
 VLANS = (('node', 'eth1'), ('node', 'eth2'), ('router', 'net1'), ('router', 'net2'))
@@ -43,15 +42,3 @@ def test_vips_on_a_dummy_interface(lab: Lab, strategy: str) -> None:
         proof = verdicts(lab, lab.flows('own'))
     assert not failed(proof), '\n'.join(failed(proof))
     assert nics(proof) == {'eth1', 'eth2'}
-
-
-def test_a_bridge_of_openvswitch_is_a_network(lab: Lab) -> None:
-    """The bridge has the addresses, the proof names its port: there packets enter the host."""
-    with bridge(lab, 'br1', 'eth1'):
-        control = verdicts(lab, lab.flows('own'))
-        assert not [item for item in control if item.passed]
-        for strategy in ('source', 'connmark'):
-            with policy(lab, strategy, networks=networks(lab, {'interface': 'br1'}, {'interface': 'eth2'})):
-                proof = verdicts(lab, lab.flows('own'))
-            assert not failed(proof), '\n'.join(failed(proof))
-            assert nics(proof) == {'eth1', 'eth2'}
