@@ -61,8 +61,9 @@ JOBS = (
     ),
     NamedJob('molecule', "molecule's scenario vrf", ('tests/kernel_features/test_molecule.py',), 1, ('6.12',)),
     NamedJob('loss', 'netem: 5 ms and 2 % loss under each strategy', ('tests/kernel_features/test_loss.py',), 6),
+    NamedJob('devices', 'VLANs, and VIPs on a dummy', ('tests/kernel_features/test_devices.py',), 6),
     NamedJob(
-        'devices', 'VLANs, a dummy and a bridge of Open vSwitch', ('tests/kernel_features/test_devices.py',), 7,
+        'openvswitch', 'a bridge of Open vSwitch', ('tests/kernel_features/test_openvswitch.py',), 4,
         program='ovs-vswitchd', package='openvswitch-switch',
     ),
     NamedJob('flowtable', "a flowtable in the pods' way", ('tests/kernel_features/test_flowtable.py',), 8),

@@ -391,8 +391,8 @@ def test_a_job_in_which_little_was_tested_has_failed() -> None:
 
 
 def test_a_job_without_its_program_names_the_package() -> None:
-    lacking = jobs.jobs_named(['devices'])[0]._replace(program='no-such-program')
-    with pytest.raises(HarnessError, match='^job devices: missing: apt-get install openvswitch-switch$'):
+    lacking = jobs.jobs_named(['openvswitch'])[0]._replace(program='no-such-program')
+    with pytest.raises(HarnessError, match='^job openvswitch: missing: apt-get install openvswitch-switch$'):
         jobs.check_program(lacking)
 
 
