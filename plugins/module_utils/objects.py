@@ -17,6 +17,8 @@ from typing import Dict, NamedTuple, Optional, Tuple
 PROTOCOL = 201
 #: The same for the lists of ip_rule and ip_route, so that a policy and a list never take each other's objects.
 LIST_PROTOCOL = 202
+#: Routing protocol of what the kernel adds by itself (linux/rtnetlink.h).
+KERNEL = 2
 #: ifAlias that tags every device of ours.
 ALIAS = 'returntraffic'
 

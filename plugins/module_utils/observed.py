@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from .nft import NftTable
-from .objects import ALIAS, PROTOCOL, Address, Link, Route, Rule
+from .objects import ALIAS, KERNEL, Address, Link, Route, Rule
 from .values import family_of, network_of
 
 MAIN = 254
@@ -76,8 +76,14 @@ def leads_to_local(rule: Rule) -> bool:
 
 
 def moved_local(host: Observed) -> Tuple[Rule, ...]:
-    """The rules `local` of ours, which are there only when the kernel's own was taken out of the way."""
-    return tuple(rule for rule in host.rules if rule.protocol == PROTOCOL and leads_to_local(rule))
+    """The rules `local` of ours, which are there only when the kernel's own was taken out of the way.
+
+    They carry the kernel's protocol and not ours: what sweeps away rules of strangers (systemd-networkd does) spares
+    them, and a host without any rule `local` answers nobody. They are ours while a veth pair of ours is there.
+    """
+    if not any(link.kind == 'veth' and link.alias == ALIAS for link in host.links):
+        return ()
+    return tuple(rule for rule in host.rules if rule.priority and rule.protocol == KERNEL and leads_to_local(rule))
 
 
 def is_link_local(address: str) -> bool:

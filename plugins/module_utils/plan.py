@@ -18,7 +18,7 @@ from typing import Any, Container, Dict, Iterable, List, Optional, Set, Tuple
 from .desired import Desired
 from .errors import PolicyError
 from .nft import REVERSE_PATH, Chain, NftTable, normal, union, without_chain
-from .objects import ALIAS, PROTOCOL, Link, Route, Rule, Sysctl, Veth, Vrf
+from .objects import ALIAS, KERNEL, PROTOCOL, Link, Route, Rule, Sysctl, Veth, Vrf
 from .observed import LOCAL, MAIN, Observed, leads_to_local, moved_local
 
 
@@ -201,7 +201,7 @@ def _current(host: Observed, path: str) -> str:
 
 
 def _plan_rules(desired: Desired, host: Observed) -> Dict[str, Any]:
-    ours = tuple(rule for rule in host.rules if rule.protocol == PROTOCOL)
+    ours = (*(rule for rule in host.rules if rule.protocol == PROTOCOL), *moved_local(host))
     there = set(ours)
     adds = _in_order(rule for rule in desired.rules if rule not in there)
     return {
@@ -233,7 +233,7 @@ def _give_local(desired: Desired, host: Observed) -> Tuple[Rule, ...]:
 
 
 def _kernels_local(family: str) -> Rule:
-    return Rule(family, 0, table=LOCAL, protocol=_KERNEL)
+    return Rule(family, 0, table=LOCAL, protocol=KERNEL)
 
 
 # --- devices ----------------------------------------------------------------------------------------------------
@@ -283,9 +283,8 @@ def _move(nic: str, masters: Masters, adds: Iterable[Route], there: Iterable[Rou
 
 # --- routes -----------------------------------------------------------------------------------------------------
 
-#: Routing protocols (linux/rtnetlink.h).
-_KERNEL, _RA = 2, 9
-_COME_AGAIN = (_KERNEL, _RA)
+#: Routing protocols of what comes again without us; 9 is that of router advertisements (linux/rtnetlink.h).
+_COME_AGAIN = (KERNEL, 9)
 RouteKey = Tuple[str, int, str, int, int]
 
 

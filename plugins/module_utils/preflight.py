@@ -10,7 +10,7 @@ from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Se
 from .bind import Bound
 from .desired import Desired
 from .nft import ct, match
-from .objects import ALIAS, PROTOCOL, Route, Rule
+from .objects import ALIAS, KERNEL, PROTOCOL, Route, Rule
 from .observed import LOCAL, Observed, leads_to_local
 from .strategies.common import needing_fallback
 from .values import family_of, network_of
@@ -18,8 +18,6 @@ from .values import family_of, network_of
 REFUSED = 'refused'
 WARNING = 'warning'
 
-#: Routing protocol of what the kernel adds by itself (linux/rtnetlink.h).
-_KERNEL = 2
 _FORWARDING = {'ipv4': 'net/ipv4/ip_forward', 'ipv6': 'net/ipv6/conf/all/forwarding'}
 
 
@@ -176,7 +174,7 @@ def _foreign_tables(bound: Bound, host: Observed) -> Iterator[Finding]:
 
 
 def _belongs(route: Route, vrfs: Dict[int, Optional[str]]) -> bool:
-    return route.table in vrfs and (route.protocol == _KERNEL or vrfs[route.table] != ALIAS)
+    return route.table in vrfs and (route.protocol == KERNEL or vrfs[route.table] != ALIAS)
 
 
 def _foreign_priorities(bound: Bound, desired: Desired, host: Observed) -> Iterator[Finding]:
@@ -185,7 +183,7 @@ def _foreign_priorities(bound: Bound, desired: Desired, host: Observed) -> Itera
         return
     ours = {(rule.family, rule.priority) for rule in desired.rules}
     for rule in host.rules:
-        if rule.protocol != PROTOCOL and (rule.family, rule.priority) in ours:
+        if rule.protocol != PROTOCOL and rule not in desired.rules and (rule.family, rule.priority) in ours:
             yield _priority(REFUSED, rule, 'is taken by a rule of others')
     for item in priority_overlaps(host, bound.policy.priority_base, bound.policy.priority_count):
         if tuple(item.subject.split()) not in {(family, str(priority)) for family, priority in ours}:

@@ -12,7 +12,7 @@ from .desired import Desired
 from .nft import Chain, NftTable
 from .nft_text import table_lines
 from .objects import ALIAS, PROTOCOL, Link, Route, Rule
-from .observed import Observed
+from .observed import Observed, moved_local
 from .plan import Move, Plan
 from .text import route_text, rule_text
 
@@ -119,7 +119,7 @@ def diff_of(plan: Plan, host: Observed) -> Dict[str, str]:
 
 
 def _rules_of(host: Observed) -> Set[Rule]:
-    return {rule for rule in host.rules if rule.protocol == PROTOCOL}
+    return {rule for rule in host.rules if rule.protocol == PROTOCOL} | set(moved_local(host))
 
 
 def _routes_of(host: Observed) -> Set[Route]:

@@ -22,7 +22,7 @@ from samples import make_host, make_intent
 
 L3MDEV = tuple(Rule(family, 1000, l3mdev=True, protocol=2) for family in ('ipv4', 'ipv6'))
 KERNELS = tuple(Rule(family, 0, table=LOCAL, protocol=2) for family in ('ipv4', 'ipv6'))
-OURS = tuple(Rule(family, 1001, table=LOCAL) for family in ('ipv4', 'ipv6'))
+OURS = tuple(Rule(family, 1001, table=LOCAL, protocol=2) for family in ('ipv4', 'ipv6'))
 PAIR = Veth('veth3001', 'veth3001v', '02:72:00:00:0b:b9', 'vrf-network1')
 
 
@@ -110,8 +110,9 @@ def test_absent_gives_local_back_before_ours_goes() -> None:
 
 def test_an_interrupted_run_is_taken_up() -> None:
     """Both rules are there: what is missing is only that the kernel's goes, or that ours does."""
-    assert planned(host(*KERNELS, *OURS)).take_local == KERNELS
-    plan = make_plan(Desired(), host(*KERNELS, *OURS))
+    there = host(*KERNELS, *OURS, links=(*make_host().links, *pair_links()))
+    assert planned(there).take_local == KERNELS
+    plan = make_plan(Desired(), there)
     assert (plan.give_local, plan.delete_rules) == ((), OURS)
 
 
@@ -129,9 +130,17 @@ def test_a_pair_that_is_not_as_it_was_made_is_made_anew(change: Any) -> None:
         assert planned(host(*OURS, links=broken), **whole).add_veths == (PAIR,)
 
 
-def test_a_local_rule_that_others_have_moved_is_refused() -> None:
-    with pytest.raises(PolicyError, match='veth: True: the ipv4 rule `local` is at 100 and not at 0'):
-        compiled(host(Rule('ipv4', 100, table=LOCAL, protocol=0)))
+@pytest.mark.parametrize(('place', 'protocol'), [(100, 0), (1001, 2)])
+def test_a_local_rule_that_others_have_moved_is_refused(place: int, protocol: int) -> None:
+    """Also to where ours would be: without a pair of ours it is not ours."""
+    with pytest.raises(PolicyError, match=f'veth: True: the ipv4 rule `local` is at {place} and not at 0'):
+        compiled(host(Rule('ipv4', place, table=LOCAL, protocol=protocol)))
+
+
+def test_our_own_local_rule_is_not_a_stranger_to_preflight() -> None:
+    there = host(*OURS, links=(*make_host().links, *pair_links()))
+    bound = bind(parse_policy(make_intent('vrf', veth=True)), there)
+    assert 'priority' not in {item.check for item in preflight(bound, compile_policy(bound, there), there)}
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from typing import Dict, Iterable
 
 from ..bind import Attachment, Bound
 from ..errors import PolicyError
-from ..objects import NextHop, Route, Rule, Sysctl, Veth
-from ..observed import LOCAL, Observed, leads_to_local
+from ..objects import KERNEL, NextHop, Route, Rule, Sysctl, Veth
+from ..observed import LOCAL, Observed, leads_to_local, moved_local
 from ..values import collapse, family_of
 from .common import CONNECTED_SCOPE, DEFAULT_METRIC, loose_rp_filter
 
@@ -54,15 +54,15 @@ def _over(veth: Veth, table: int, prefix: str) -> Route:
 def local_rules(bound: Bound, l3mdev: int, host: Observed) -> Dict[Rule, str]:
     """The rule `local` just after the l3mdev rule; the kernel's own at 0 is taken away once these are there."""
     families = sorted({family for item in bound.attachments for family in item.families})
-    _check_not_moved(families, l3mdev + 1, host)
+    _check_not_moved(families, host)
     why = 'veth: a request is looked up in its VRF first, and only then among the addresses of the host'
-    return {Rule(family, l3mdev + 1, table=LOCAL): why for family in families}
+    return {Rule(family, l3mdev + 1, table=LOCAL, protocol=KERNEL): why for family in families}
 
 
-def _check_not_moved(families: Iterable[str], place: int, host: Observed) -> None:
+def _check_not_moved(families: Iterable[str], host: Observed) -> None:
+    ours = moved_local(host)
     for rule in host.rules:
-        ours = Rule(rule.family, place, table=LOCAL)
-        if rule.family in families and leads_to_local(rule) and rule.priority != 0 and rule != ours:
+        if rule.family in families and leads_to_local(rule) and rule.priority != 0 and rule not in ours:
             reason = f'the {rule.family} rule `local` is at {rule.priority} and not at 0: others have moved it'
             raise PolicyError('veth', True, f'{reason}; use strategy vrf without veth')
 
