@@ -292,7 +292,7 @@ def test_a_failed_cell_fails_a_job_that_ended_with_zero(tmp_path: Path) -> None:
 def test_what_a_job_has_measured_is_told(tmp_path: Path) -> None:
     lines = ['collected 3 items', 'moves: 0 lost', 'matrix: 9 cells', '  4 refused: for a reason', '3 passed in 1 s']
     (tmp_path / 'job.log').write_text('\n'.join(lines))
-    found = machine.Outcome('6.1', None, folder=tmp_path)
+    found = machine.Outcome('6.1', '', folder=tmp_path)
     assert report.details(found) == ['  moves: 0 lost', '  matrix: 9 cells', '    4 refused: for a reason']
 
 
