@@ -120,6 +120,15 @@ class Vrf(NamedTuple):
     nic: str
 
 
+class Address(NamedTuple):
+    """One address of an interface, with its prefix length."""
+
+    family: str
+    device: str
+    address: str
+    prefix_length: int
+
+
 class Veth(NamedTuple):
     """A pair of ours that leads from a VRF to the sockets of the host, which are outside.
 
@@ -131,14 +140,14 @@ class Veth(NamedTuple):
     mac: str
     vrf: str
 
+    @property
+    def address(self) -> Address:
+        """What the outer end must have, or rp_filter drops all that comes in by it, even when it is loose.
 
-class Address(NamedTuple):
-    """One address of an interface, with its prefix length."""
-
-    family: str
-    device: str
-    address: str
-    prefix_length: int
+        (fib_validate_source() of the kernel: a device without any IPv4 address.) It is the dummy address of RFC 7600,
+        which nobody has or can reach.
+        """
+        return Address('ipv4', self.outer, '192.0.0.8', 32)
 
 
 class Sysctl(NamedTuple):

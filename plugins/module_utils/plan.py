@@ -256,7 +256,8 @@ def _moved(desired: Desired, host: Observed) -> Dict[str, Masters]:
 def _stands(veth: Veth, host: Observed) -> bool:
     """Whether the pair is there, in its VRF, up, and as it was made."""
     outer, inner = host.link(veth.outer), host.link(veth.inner)
-    return bool(outer and inner and inner.master == veth.vrf) and all(
+    rest = inner is not None and inner.master == veth.vrf and veth.address in host.addresses
+    return rest and all(
         end is not None and end.alias == ALIAS and end.up and end.mac == veth.mac for end in (outer, inner)
     )
 

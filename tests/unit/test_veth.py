@@ -121,13 +121,15 @@ def test_a_pair_that_is_not_as_it_was_made_is_made_anew(change: Any) -> None:
     network = make_intent()['networks'][:1]
     links = (*make_host().links, *pair_links())
     whole = {'networks': network, 'services': make_intent()['services'][:1]}
-    assert planned(host(*OURS, links=links), **whole).add_veths == ()
+    addresses = (*make_host().addresses, PAIR.address)
+    assert planned(host(*OURS, links=links, addresses=addresses), **whole).add_veths == ()
+    assert planned(host(*OURS, links=links), **whole).add_veths == (PAIR,)
     broken = (*make_host().links, *pair_links(**change))
     if 'alias' in change:
         with pytest.raises(PolicyError, match='networks.0..table: 3001: its veth pair needs the name veth3001v'):
-            planned(host(*OURS, links=broken), **whole)
+            planned(host(*OURS, links=broken, addresses=addresses), **whole)
     else:
-        assert planned(host(*OURS, links=broken), **whole).add_veths == (PAIR,)
+        assert planned(host(*OURS, links=broken, addresses=addresses), **whole).add_veths == (PAIR,)
 
 
 @pytest.mark.parametrize(('place', 'protocol'), [(100, 0), (1001, 2)])

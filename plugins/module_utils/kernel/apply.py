@@ -14,7 +14,7 @@ from ..nft import NftTable, transition
 from ..objects import ALIAS, Link, Route, Sysctl, Veth
 from ..plan import Move, Plan
 from ..text import route_text, rule_text
-from . import links, routes, rules
+from . import addresses, links, routes, rules
 from .changes import ADD, DELETE, REPLACE, Change, inverse, send_changes
 from .netlink import Message, Netlink
 from .nftables import apply_commands
@@ -91,9 +91,11 @@ def _devices(plan: Plan, netlink: Netlink, undo: List[Undo]) -> None:
 
 
 def _tag_and_enslave(netlink: Netlink, veth: Veth) -> None:
+    indexes = {name: _found(netlink, name).number for name in (veth.outer, veth.inner, veth.vrf)}
     tags = [links.alias_message(name, ALIAS) for name in (veth.outer, veth.inner)]
-    inside = links.master_message(_found(netlink, veth.inner).number, _found(netlink, veth.vrf).number)
-    _request(netlink, 'tag', f'veth {veth.outer} {veth.inner}', [*tags, inside])
+    inside = links.master_message(indexes[veth.inner], indexes[veth.vrf])
+    address = addresses.add_message(veth.address, indexes, addresses.SCOPE_HOST)
+    _request(netlink, 'tag', f'veth {veth.outer} {veth.inner}', [*tags, inside, address])
 
 
 def _make_vrf(netlink: Netlink, name: str, table: int) -> None:
