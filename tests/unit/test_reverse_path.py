@@ -18,6 +18,7 @@ from ansible_collections.returntraffic.net.plugins.module_utils.observed import 
 from ansible_collections.returntraffic.net.plugins.module_utils.plan import Plan, make_plan
 from ansible_collections.returntraffic.net.plugins.module_utils.preflight import preflight
 from ansible_collections.returntraffic.net.plugins.module_utils.strategies.registry import compile_policy
+from ansible_collections.returntraffic.net.plugins.module_utils.text import rule_text as rule_line
 from samples import make_host, make_intent
 
 
@@ -46,6 +47,21 @@ def test_where_the_mark_decides_it_is_lent_for_the_lookup_alone(strategy: str) -
         'iifname eth1 meta mark set meta mark & 0xff00ffff | 0x00010000',
         'iifname eth1 fib saddr . mark . iif oif missing counter drop',
         'iifname eth1 meta mark set meta mark & 0xff00ffff',
+    ]
+
+
+def test_in_a_vrf_ipv6_is_guarded_by_rules() -> None:
+    """A guard in the table would be what the check finds."""
+    desired = compiled('vrf', make_host())
+    assert [(route.family, route.table) for route in desired.routes if route.type == 'unreachable'] == [
+        ('ipv4', 3001),
+        ('ipv4', 3002),
+    ]
+    assert [rule_line(rule) for rule in desired.rules if rule.priority > 3000] == [
+        'ipv4 3002: from all fwmark 0x10000/0xff0000 lookup 3001 protocol 201',
+        'ipv6 3002: from all fwmark 0x10000/0xff0000 lookup 3001 protocol 201',
+        'ipv4 3003: from all fwmark 0x20000/0xff0000 lookup 3002 protocol 201',
+        'ipv6 3003: from all fwmark 0x10000/0xff0000 unreachable protocol 201',
     ]
 
 

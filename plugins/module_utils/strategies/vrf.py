@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Callable, Dict, Set
 
 from ..bind import Attachment, Bound
-from ..desired import Desired
+from ..desired import Desired, PriorityBlock
 from ..errors import PolicyError
 from ..objects import PROTOCOL, Route, Rule, Sysctl, Vrf
 from ..observed import LOCAL, MAIN, Observed
@@ -53,6 +53,8 @@ def compile_vrf(bound: Bound, host: Observed) -> Desired:
     desired.sysctls = {**_keep_addresses(bound, host), **_accept(bound)}
     if bound.policy.veth:
         _lead_out_by_veth(desired, bound, host)
+    if bound.policy.strict_reverse_path:
+        _guard_by_rules(desired, bound)
     return desired
 
 
@@ -71,6 +73,24 @@ def _lead_out_by_veth(desired: Desired, bound: Bound, host: Observed) -> None:
     desired.routes.update(veth.vip_routes(bound))
     desired.rules.update(veth.local_rules(bound, _l3mdev_priority(host), host))
     desired.sysctls.update(veth.veth_sysctls(bound, host))
+
+
+def _guard_by_rules(desired: Desired, bound: Bound) -> None:
+    """IPv6 guards as rules: nft's fib would take the guard in the VRF's table for the way back, and drop.
+
+    That lookup (rt6_device_match() of the kernel) prefers a route whose device has the source's address in its VRF.
+    VIPs are on devices outside, and so is `lo`, on which IPv6 has every unreachable route.
+    """
+    desired.routes = {
+        route: why for route, why in desired.routes.items() if route.family == 'ipv4' or route.type != 'unreachable'
+    }
+    tables = {item.table for item in bound.attachments}
+    selectors = [rule for rule in desired.rules if rule.family == 'ipv6' and rule.table in tables]
+    used = max((rule.priority for rule in selectors), default=bound.policy.priority_base)
+    block = PriorityBlock(used + 1, bound.policy.priority_base + bound.policy.priority_count - used - 1)
+    for rule in selectors:
+        guard = rule._replace(priority=block.take(), action='unreachable', table=0)
+        desired.rules[guard] = 'when the link is down, replies are refused instead of leaving by table main'
 
 
 def _why(item: Attachment) -> str:
