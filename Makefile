@@ -9,10 +9,10 @@ help:  ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
 bare: prepare  ## Build the lab, show the fault, cure it (STRATEGY=source for another), prove it
-	ansible-playbook playbooks/bare.yml $(if $(STRATEGY),-e strategy=$(STRATEGY))
+	ansible-playbook playbooks/bare.yml $(if $(STRATEGY),-e strategy=$(STRATEGY)) $(if $(BACKEND),-e lab_backend=$(BACKEND))
 
 down: prepare  ## Take the lab away
-	ansible-playbook playbooks/down.yml
+	ansible-playbook playbooks/down.yml $(if $(BACKEND),-e lab_backend=$(BACKEND))
 
 prepare:
 	@scripts/prepare $(VENV) requirements.txt

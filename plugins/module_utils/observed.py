@@ -25,6 +25,8 @@ class Observed:
     links: Tuple[Link, ...] = ()
     addresses: Tuple[Address, ...] = ()
     sysctls: Mapping[str, str] = field(default_factory=dict)
+    #: Whether they can only be read, as in a container without privileges.
+    sysctls_read_only: bool = False
     table_names: Mapping[str, int] = field(default_factory=dict)
     nft: Optional[NftTable] = None
     #: Everybody else's objects of `nft -j list ruleset`; None when nft is not installed.

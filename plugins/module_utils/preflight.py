@@ -36,6 +36,7 @@ def preflight(bound: Bound, desired: Desired, host: Observed) -> List[Finding]:
     return [
         *_nft_missing(desired, host),
         *_no_vrf(desired, host),
+        *_read_only_sysctls(desired, host),
         *_no_first_route(bound, desired, host),
         *_forwarding(bound, host),
         *_before_local(bound, desired, host),
@@ -59,6 +60,15 @@ def _no_vrf(desired: Desired, host: Observed) -> Iterator[Finding]:
     if desired.vrfs and host.vrf_supported is False:
         reason = 'this kernel is built without VRF (CONFIG_NET_VRF), or its module is not installed'
         yield Finding(REFUSED, 'strategy', 'vrf', reason, 'use another strategy, or a kernel with VRF')
+
+
+def _read_only_sysctls(desired: Desired, host: Observed) -> Iterator[Finding]:
+    for item in desired.sysctls:
+        found = host.sysctl(item.path)
+        if host.sysctls_read_only and found not in (None, item.value):
+            reason = f'is {found} and must be {item.value}, but settings are read-only here, as in most containers'
+            cure = 'give it to the container at its creation (for rp_filter that of "all" counts for every NIC)'
+            yield Finding(REFUSED, 'sysctl', item.path, f'{reason}: {desired.sysctls[item]}', cure)
 
 
 def _no_first_route(bound: Bound, desired: Desired, host: Observed) -> Iterator[Finding]:

@@ -44,6 +44,16 @@ def test_nft_is_needed_where_marks_are() -> None:
     assert findings('source', **missing) == []
 
 
+def test_a_setting_that_would_have_to_change_is_refused_where_it_can_only_be_read() -> None:
+    loose = {**make_host().sysctls, 'net/ipv4/conf/all/rp_filter': '2'}
+    strict = {**make_host().sysctls, 'net/ipv4/conf/eth1/rp_filter': '1', 'net/ipv4/conf/eth2/rp_filter': '2'}
+    refused = levels(findings('connmark', sysctls=strict, sysctls_read_only=True))
+    assert refused == [(REFUSED, 'sysctl', 'net/ipv4/conf/eth1/rp_filter')]
+    assert findings('connmark', sysctls=strict) == []
+    assert findings('connmark', sysctls=loose, sysctls_read_only=True) == []
+    assert findings('source', sysctls=strict, sysctls_read_only=True) == []
+
+
 def test_no_default_route_is_refused_for_marks_unless_there_is_a_fallback() -> None:
     assert levels(findings(routes=())) == [(REFUSED, 'default_route', 'ipv4'), (REFUSED, 'default_route', 'ipv6')]
     assert findings(intent=make_intent(fallback_default=True), routes=()) == []

@@ -14,7 +14,7 @@ from . import addresses, links, routes, rules
 from .names import table_names
 from .netlink import Netlink
 from .nftables import find_nft, list_ruleset
-from .sysctls import read_sysctls
+from .sysctls import read_only, read_sysctls
 from .vrf_support import vrf_supported
 
 _GLOBAL_SYSCTLS = (
@@ -45,6 +45,7 @@ def observe(probe_vrf: bool = False) -> Observed:
             links=tuple(found),
             addresses=tuple(addresses.list_addresses(netlink)),
             sysctls=read_sysctls(_sysctl_paths(found)),
+            sysctls_read_only=read_only(),
             table_names=table_names(),
             nft=parse_table(nft_objects or ()),
             foreign_nft=None if nft_objects is None else [item for item in nft_objects if not _ours(item)],

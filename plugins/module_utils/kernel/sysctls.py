@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Dict, Iterable
 
 from ..errors import KernelError
@@ -23,6 +24,11 @@ def read_sysctls(paths: Iterable[str]) -> Dict[str, str]:
         except OSError:
             continue
     return found
+
+
+def read_only() -> bool:
+    """Whether settings can only be read, as in a container without privileges."""
+    return bool(os.statvfs(_ROOT).f_flag & os.ST_RDONLY)
 
 
 def write_sysctl(item: Sysctl) -> None:

@@ -33,6 +33,13 @@ class Iproute:
         if text:
             _finish_batch('here', text, _feed(self._start('-batch', '-'), text))
 
+    def show(self, *arguments: str) -> str:
+        """What `ip ARGUMENTS` prints in the namespace that the caller is in."""
+        done = _feed(self._start(*arguments), '')
+        if done.returncode:
+            raise KernelError('ip', ' '.join(arguments), done.stderr.strip())
+        return done.stdout
+
     def batches(self, lines: Mapping[str, Sequence[str]], may_miss: bool = False) -> None:
         """Lines for namespaces by name, side by side; returns when all are done.
 

@@ -80,13 +80,13 @@ def _missing(wanted: Settings, seen: Seen) -> Settings:
 
 
 def _switch_host(lab: str, seen: Seen) -> HostPlan:
-    return HostPlan(_missing(SWITCH_SYSCTLS, seen), tuple(_loopback_lines(lab, frozenset(), seen)), (), (), {})
+    return HostPlan(_missing(SWITCH_SYSCTLS, seen), tuple(loopback_lines(lab, frozenset(), seen)), (), (), {})
 
 
 def _host_plan(lab: str, host: Host, seen: Mapping[str, Seen]) -> HostPlan:
     here = seen.get(host.name, _NOTHING)
     early, late = settings_of(host)
-    loopback = tuple(_loopback_lines(lab, frozenset(host.loopback), here))
+    loopback = tuple(loopback_lines(lab, frozenset(host.loopback), here))
     clear: List[str] = []
     lines: List[str] = []
     for nic in host.interfaces:
@@ -95,7 +95,7 @@ def _host_plan(lab: str, host: Host, seen: Mapping[str, Seen]) -> HostPlan:
             # The switch makes the cable; a link that has its name by chance would be in the way.
             clear += [f'link del dev {nic.name}'] if link else []
             link = None
-        lines += _nic_lines(nic, link)
+        lines += nic_lines(nic, link)
     return HostPlan(_missing(early, here), loopback, tuple(clear), tuple(lines), _missing(late, here))
 
 
@@ -103,7 +103,7 @@ def _port(nic: Interface, seen: Mapping[str, Seen]) -> Optional[LinkSeen]:
     return seen.get(naming.SWITCH, _NOTHING).links.get(nic.port)
 
 
-def _loopback_lines(lab: str, addresses: FrozenSet[str], seen: Seen) -> Iterator[str]:
+def loopback_lines(lab: str, addresses: FrozenSet[str], seen: Seen) -> Iterator[str]:
     lo = seen.links.get('lo')
     if lo is None or lo.alias != naming.tag(lab):
         yield f'link set dev lo alias "{naming.tag(lab)}"'
@@ -112,7 +112,7 @@ def _loopback_lines(lab: str, addresses: FrozenSet[str], seen: Seen) -> Iterator
     yield from _address_lines('lo', addresses, lo)
 
 
-def _nic_lines(nic: Interface, link: Optional[LinkSeen]) -> Iterator[str]:
+def nic_lines(nic: Interface, link: Optional[LinkSeen]) -> Iterator[str]:
     # A NIC that is made in this plan has its MAC and MTU from the start.
     if link is not None and link.mac != nic.mac:
         yield f'link set dev {nic.name} address {nic.mac}'
