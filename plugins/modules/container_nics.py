@@ -160,7 +160,8 @@ def _wait(topology: Topology, ip: Iproute) -> None:
         links = _observe(topology, ip)[0].links
         waiting = [name for name in names if not links[name].ready]
         if waiting and time.monotonic() > deadline:
-            raise KernelError('wait for', ', '.join(waiting), f'no carrier after {_READY_WITHIN:.0f} s')
+            reason = f'no carrier, or an address that somebody else has, after {_READY_WITHIN:.0f} s'
+            raise KernelError('wait for', ', '.join(waiting), reason)
 
 
 def _text(seen: Seen, defaults: List[Default]) -> str:

@@ -99,6 +99,12 @@ stale_containers:
   returned: success
   type: list
   elements: str
+beside:
+  description: Containers that share the network of a wanted one, and which one.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{name: rt-router-frr, of: rt-router}]
 hosts:
   description: The hosts whose containers run now.
   returned: success
@@ -141,7 +147,7 @@ def _run(params: Mapping[str, Any]) -> Dict[str, Any]:
         raise PolicyError('docker', said, 'no Docker daemon answers; start one (scripts/dockerd in a clone does)')
     networks = containers.parse_networks(daemon.get('networks') or ())
     found = containers.parse_containers(daemon.get('containers') or ())
-    plan = containers.Containers([], [], _of(lab, networks), _of(lab, found))
+    plan = containers.Containers([], [], _of(lab, networks), _of(lab, found), [])
     if params['state'] == 'present':
         topology = parse_topology({key: params[key] for key in ('name', 'networks', 'hosts')})
         plan = containers.plan_containers(topology, networks, found)

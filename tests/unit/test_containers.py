@@ -87,6 +87,7 @@ def test_only_what_nobody_wants_and_is_ours_is_stale() -> None:
     plan = planned(there=there, containers=containers)
     assert plan.stale_networks == ['rt-old']
     assert plan.stale_containers == ['rt-gone', 'rt-gone-frr']
+    assert plan.beside == [{'name': 'rt-left-frr', 'of': 'rt-left'}]
 
 
 @pytest.mark.parametrize(

@@ -41,12 +41,17 @@ class Found(NamedTuple):
 
 
 class Containers(NamedTuple):
-    """What is to be there, as arguments of docker_network and docker_container, and what of ours is to go."""
+    """What is to be there, as arguments of docker_network and docker_container, and what of ours is to go.
+
+    `beside` are containers that share the network of one that is to be there: when that is made anew, they keep its
+    former network alive, with a NIC of the same MAC.
+    """
 
     networks: List[Dict[str, Any]]
     containers: List[Dict[str, Any]]
     stale_networks: List[str]
     stale_containers: List[str]
+    beside: List[Dict[str, str]]
 
 
 def gateway_of(prefix: str) -> str:
@@ -70,6 +75,7 @@ def plan_containers(topology: Topology, networks: Sequence[Found], containers: S
         wanted_containers,
         _stale(topology.name, networks, _names(wanted_networks), 'network'),
         _stale(topology.name, containers, _names(wanted_containers), 'container'),
+        [{'name': item.name, 'of': item.of} for item in containers if item.of in _names(wanted_containers)],
     )
 
 
