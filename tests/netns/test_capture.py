@@ -139,6 +139,17 @@ def test_a_burst_is_kept_whole_without_being_read(lab: SmallLab) -> None:
     assert (len(captured.frames), captured.dropped) == (4000, 0)
 
 
+def test_reading_ends_with_what_was_there_when_it_began(lab: SmallLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a host that is busier than the reader it would not end otherwise."""
+    with lab.node.entered(), Capture([CLIENT_4, CLIENT_6]) as capture:
+        before = time.time()
+        ask(lab)
+        with monkeypatch.context() as patched:
+            patched.setattr('time.time', lambda: before)
+            assert len(capture.captured().frames) == 1
+        assert len(capture.captured().frames) == 4
+
+
 def test_a_nic_that_goes_down_does_not_end_the_capture(lab: SmallLab) -> None:
     with lab.node.entered(), Capture([CLIENT_4, CLIENT_6]) as capture:
         lab.node.run('ip', 'link', 'set', 'eth0', 'down')

@@ -13,6 +13,7 @@ from typing import Any, Dict, Iterator, List, Sequence, Set, Tuple
 
 import pytest
 from ansible_collections.returntraffic.net.plugins.module_utils.proof.capture import Capture
+from ansible_collections.returntraffic.net.plugins.module_utils.proof.frames import Frame
 from lab import Lab, has_vrf, state_of
 from steady import Steady, Stream, Target
 from test_switch import own_targets
@@ -64,8 +65,13 @@ def test_a_move_is_not_felt_on_the_other_network(lab: Lab, notes: List[str]) -> 
 def test_a_switch_to_vrf_and_back_is_felt_for_a_moment_and_only_there(lab: Lab, other: str, notes: List[str]) -> None:
     before = state_of(lab.node)
     lab.apply(other)
-    with load(lab, {**own_targets(lab), 'gateway': ELSEWHERE}) as asking:
-        replies, nics = stray(lab, ['vrf-connmark', other])
+    addresses = [address for client in lab.data['proof_clients'] for address in client['addresses']]
+    with lab.node.entered(), Capture(addresses) as capture:
+        with load(lab, {**own_targets(lab), 'gateway': ELSEWHERE}) as asking:
+            for strategy in ('vrf-connmark', other):
+                assert lab.apply(strategy)['changed']
+                capture.read()
+        replies, nics = stray(lab, capture.captured().frames)
     lab.absent()
     moving = [stream for name in ('client1', 'client2') for stream in asking[name].streams.values()]
     still = list(asking['gateway'].streams.values())
@@ -80,17 +86,11 @@ def test_a_switch_to_vrf_and_back_is_felt_for_a_moment_and_only_there(lab: Lab, 
     assert state_of(lab.node) == before
 
 
-def stray(lab: Lab, strategies: Sequence[str]) -> Tuple[int, Set[str]]:
-    """Apply the strategies; how many replies of VIPs left by the NIC of another network, and by which NICs the last."""
+def stray(lab: Lab, frames: Sequence[Frame]) -> Tuple[int, Set[str]]:
+    """How many replies of VIPs left by the NIC of another network, and by which NICs the last of them left."""
     interfaces = {item['name']: item['interface'] for item in lab.data['node_networks']}
     nic_of = {vip: interfaces[item['network']] for item in lab.data['node_services'] for vip in item['vips']}
-    addresses = [address for client in lab.data['proof_clients'] for address in client['addresses']]
-    with lab.node.entered(), Capture(addresses) as capture:
-        for strategy in strategies:
-            assert lab.apply(strategy)['changed']
-            capture.read()
-        captured = capture.captured()
-    replies = [frame for frame in captured.frames if frame.outgoing and frame.src in nic_of]
+    replies = [frame for frame in frames if frame.outgoing and frame.src in nic_of]
     by_nic = [(frame.nic, nic_of[frame.src]) for frame in replies if not frame.nic.startswith(('vrf', 'veth'))]
     return len([nic for nic, right in by_nic if nic != right]), {nic for nic, _right in by_nic[-40:]}
 

@@ -13,6 +13,7 @@ import array
 import errno
 import socket
 import struct
+import time as clock
 from types import TracebackType
 from typing import Any, List, NamedTuple, Optional, Sequence, Tuple, Type
 
@@ -82,10 +83,12 @@ class Capture:
         self.socket.close()
 
     def read(self) -> None:
-        """Takes all that is queued, without waiting."""
+        """Takes all that is queued when it begins, without waiting. On a busy host what comes meanwhile has no end."""
+        begun = clock.time()
         while True:
             try:
-                self._keep(*self.socket.recvmsg(SNAP_LENGTH, 128))
+                if self._keep(*self.socket.recvmsg(SNAP_LENGTH, 128)) > begun:
+                    return
             except BlockingIOError:
                 return
             except OSError as problem:
@@ -106,14 +109,16 @@ class Capture:
         parsed = (parse(data, time, nic, outgoing, vlan) for time, nic, outgoing, vlan, _other, data in here)
         return Captured([frame for frame in parsed if frame is not None], list(links), self._dropped)
 
-    def _keep(self, data: bytes, ancillary: List[Tuple[int, int, bytes]], _flags: int, address: Any) -> None:
+    def _keep(self, data: bytes, ancillary: List[Tuple[int, int, bytes]], _flags: int, address: Any) -> float:
+        """Keeps a frame if there is room; when it was captured."""
         nic, protocol, packet_type = address[:3]
+        time, vlan = _read_ancillary(ancillary)
         if len(self._raw) >= self._most:
             self._dropped += 1
-            return
-        time, vlan = _read_ancillary(ancillary)
+            return time
         outgoing, other = packet_type == _OUTGOING, packet_type == _OTHER_HOST
         self._raw.append((time, nic, outgoing, vlan or protocol in _VLAN_PROTOCOLS, other, data))
+        return time
 
 
 def to_json(captured: Captured) -> Any:
