@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Jobs by name: which tests on which kernels with whose tools, and how many cells must have passed.
 
-``python3 -m tests.kernels --job loss --job trixie`` runs two of them, ``--job all`` all. A job in which fewer cells
-passed, or any was skipped, has failed: on these kernels nothing is missing.
+``python3 -m tests.kernels --job loss --job trixie`` runs two of them, ``--job all`` all but the long ones. A job in
+which fewer cells passed, or any was skipped, has failed: on these kernels nothing is missing.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PATIENCE = 'RETURNTRAFFIC_FLOW_SECONDS=20'
 class NamedJob(NamedTuple):
     """``tests`` are arguments of pytest, ``least`` the cells that must pass on each kernel.
 
-    ``program`` must be on the machine, and is in ``package``. With a ``userland`` the interpreter is that release's.
+    ``program`` must be on the machine, and is in ``package``. A ``long`` one runs by its name only. With a ``userland`` the interpreter is that release's.
     """
 
     name: str
@@ -40,6 +40,7 @@ class NamedJob(NamedTuple):
     userland: str = ''
     program: str = ''
     package: str = ''
+    long: bool = False
 
 
 #: Tests of what depends on the Python and the tools of a target host; the slow ones, of made-up input, are left out.
@@ -59,7 +60,9 @@ JOBS = (
         'moves', 'into VRFs and out under load; VRFs of others',
         ('tests/netns/test_moves.py', 'tests/netns/test_vrf_of_others.py'), 12,
     ),
-    NamedJob('molecule', "molecule's scenario vrf", ('tests/kernel_features/test_molecule.py',), 1, ('6.12',)),
+    NamedJob(
+        'molecule', "molecule's scenario vrf", ('tests/kernel_features/test_molecule.py',), 1, ('6.12',), long=True,
+    ),
     NamedJob('loss', 'netem under each strategy', ('tests/kernel_features/test_loss.py',), 6, ('6.12',)),
     NamedJob('devices', 'VLANs, and VIPs on a dummy', ('tests/kernel_features/test_devices.py',), 6, ('6.1',)),
     NamedJob(
@@ -74,13 +77,16 @@ JOBS = (
 
 
 def jobs_named(names: Iterable[str]) -> List[NamedJob]:
-    """The jobs of these names, each once, in the order of JOBS; HarnessError names those there are."""
+    """The jobs of these names, each once, in the order of JOBS; HarnessError names those there are.
+
+    ALL leaves out the long ones.
+    """
     wanted = list(names)
     known = [job.name for job in JOBS]
     for name in wanted:
         if name not in (*known, ALL):
             raise HarnessError(f'job: {name!r}: {ALL} or one of {", ".join(known)}')
-    return [job for job in JOBS if job.name in wanted or ALL in wanted]
+    return [job for job in JOBS if job.name in wanted or (ALL in wanted and not job.long)]
 
 
 def check_program(job: NamedJob) -> None:

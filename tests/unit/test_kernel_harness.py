@@ -355,7 +355,8 @@ def test_a_root_gets_a_shell_users_and_mount_points(tmp_path: Path) -> None:
 
 def test_a_named_job_is_known_by_its_name_and_all_are() -> None:
     assert [found.name for found in jobs.jobs_named(['trixie', 'loss', 'loss'])] == ['loss', 'trixie']
-    assert jobs.jobs_named([jobs.ALL]) == list(jobs.JOBS)
+    every = jobs.jobs_named([jobs.ALL])
+    assert [found.name for found in jobs.JOBS if found not in every] == ['molecule']
     with pytest.raises(HarnessError, match="^job: 'gain': all or one of matrix, "):
         jobs.jobs_named(['gain'])
 
