@@ -29,7 +29,8 @@ PATIENCE = 'RETURNTRAFFIC_FLOW_SECONDS=20'
 class NamedJob(NamedTuple):
     """``tests`` are arguments of pytest, ``least`` the cells that must pass on each kernel.
 
-    ``program`` must be on the machine, and is in ``package``. A ``long`` one runs by its name only. With a ``userland`` the interpreter is that release's.
+    ``program`` must be on the machine, and is in ``package``. With a ``userland`` the interpreter is that release's. A
+    ``long`` one runs by its name only.
     """
 
     name: str
