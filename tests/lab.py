@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -39,6 +40,8 @@ STATE = (
     'sysctl -a --pattern "l3mdev_accept|keep_addr_on_down"',
 )
 _BORDER = '-- next --'
+#: Two labs of one process can be up at once.
+_COUNTER = itertools.count()
 
 
 def ansible(*words: str, inventory: Path = ROOT / 'inventory/bare') -> str:
@@ -65,7 +68,7 @@ class Lab:
     """One lab under a name of its own, up between `with` and its end."""
 
     def __init__(self, inventory: Path = ROOT / 'inventory/bare', **variables: Any) -> None:
-        self.name = f'rt{os.getpid()}{inventory.name[:4]}'
+        self.name = f'rt{os.getpid()}x{next(_COUNTER)}'
         self.inventory = inventory
         self.variables = {'lab_name': self.name, **variables}
 
