@@ -31,6 +31,21 @@ def parse_defaults(family: str, data: Iterable[Mapping[str, Any]]) -> List[Defau
     return [Default(family, str(item.get('gateway', '')), str(item.get('dev', ''))) for item in data]
 
 
+def duplicate_lines(data: Iterable[Mapping[str, Any]]) -> List[str]:
+    """Lines that bring addresses back which duplicate address detection has given up, from `ip -j address`.
+
+    A container that is made anew has the MAC of the former one, whose network may take a moment to be gone; what the
+    kernel saw of it then it would hold against the new one for ever.
+    """
+    lines: List[str] = []
+    for item in data:
+        for info in item.get('addr_info', ()):
+            if info.get('dadfailed'):
+                address = f'{info["local"]}/{info["prefixlen"]} dev {item["ifname"]}'
+                lines += [f'address del {address}', f'address add {address} nodad']
+    return lines
+
+
 def plan_attached(topology: Topology, seen: Seen, defaults: Iterable[Default]) -> Tuple[str, ...]:
     """The next lines that bring the topology's one host nearer, until there are none.
 
