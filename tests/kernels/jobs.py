@@ -65,9 +65,9 @@ JOBS = (
         'molecule', "molecule's scenario vrf", ('tests/kernel_features/test_molecule.py',), 1, ('6.12',), long=True,
     ),
     NamedJob('loss', 'netem under each strategy', ('tests/kernel_features/test_loss.py',), 6, ('6.12',)),
-    NamedJob('devices', 'VLANs, and VIPs on a dummy', ('tests/kernel_features/test_devices.py',), 6, ('6.1',)),
+    NamedJob('devices', 'VLANs, and VIPs on a dummy', ('tests/kernel_features/test_devices.py',), 6, ('6.12',)),
     NamedJob(
-        'openvswitch', 'a bridge of Open vSwitch', ('tests/kernel_features/test_openvswitch.py',), 4, ('6.1',),
+        'openvswitch', 'a bridge of Open vSwitch', ('tests/kernel_features/test_openvswitch.py',), 4, ('6.12',),
         program='ovs-vswitchd', package='openvswitch-switch',
     ),
     NamedJob('flowtable', "a flowtable in the pods' way", ('tests/kernel_features/test_flowtable.py',), 8, ('6.12',)),
