@@ -59,7 +59,7 @@ JOBS = (
     NamedJob('strict', 'strict reverse path with each strategy', ('tests/netns/test_strict.py',), 20, ('6.12',)),
     NamedJob(
         'moves', 'into VRFs and out under load; VRFs of others',
-        ('tests/netns/test_moves.py', 'tests/netns/test_vrf_of_others.py'), 12,
+        ('tests/netns/test_moves.py', 'tests/netns/test_vrf_of_others.py'), 12, ('6.12',),
     ),
     NamedJob(
         'molecule', "molecule's scenario vrf", ('tests/kernel_features/test_molecule.py',), 1, ('6.12',), long=True,
