@@ -15,7 +15,7 @@ from typing import Callable, Dict, Set
 from ..bind import Attachment, Bound
 from ..desired import Desired, PriorityBlock
 from ..errors import PolicyError
-from ..objects import PROTOCOL, Route, Rule, Sysctl, Vrf
+from ..objects import PROTOCOL, Link, Route, Rule, Sysctl, Vrf
 from ..observed import LOCAL, MAIN, Observed
 from ..values import family_of
 from . import veth
@@ -141,8 +141,9 @@ def _keep_addresses(bound: Bound, host: Observed) -> Dict[Sysctl, str]:
 def _check_names(bound: Bound, host: Observed) -> None:
     """Devices of others that have the names ours are to have."""
     for at, item in enumerate(bound.attachments):
-        if host.link(item.vrf) is not None and not host.is_ours(item.vrf):
-            _check_adoptable(f'networks[{at}].vrf', item, host)
+        there = host.link(item.vrf)
+        if there is not None and not host.is_ours(item.vrf):
+            _check_adoptable(f'networks[{at}].vrf', item, there, host)
         for name in (veth.veth_of(item).outer, veth.veth_of(item).inner) if bound.policy.veth else ():
             if host.link(name) is not None and not host.is_ours(name):
                 raise PolicyError(
@@ -152,10 +153,8 @@ def _check_names(bound: Bound, host: Observed) -> None:
                 )
 
 
-def _check_adoptable(key: str, item: Attachment, host: Observed) -> None:
+def _check_adoptable(key: str, item: Attachment, there: Link, host: Observed) -> None:
     """A VRF of that name and table is taken as it is; any other device of that name is in the way."""
-    there = host.link(item.vrf)
-    assert there is not None
     if there.kind != 'vrf' or there.vrf_table != item.table:
         raise PolicyError(key, item.vrf, f'is a {there.kind or "device"} of others, not a VRF on table {item.table}')
     nic = host.link(item.nic)
