@@ -13,7 +13,6 @@ import array
 import errno
 import socket
 import struct
-import time as clock
 from types import TracebackType
 from typing import Any, List, NamedTuple, Optional, Sequence, Tuple, Type
 
@@ -67,6 +66,8 @@ class Capture:
         self._most = most_frames
         self._dropped = 0
         self.socket = _open(pack(compile_filter(addresses)), buffer)
+        #: Packets that the kernel has queued for us, as far as it told, less those that were read.
+        self._queued = _discard_unfiltered(self.socket)
 
     def __enter__(self) -> Capture:
         return self
@@ -83,18 +84,27 @@ class Capture:
         self.socket.close()
 
     def read(self) -> None:
-        """Takes all that is queued when it begins, without waiting. On a busy host what comes meanwhile has no end."""
-        begun = clock.time()
-        while True:
+        """Takes all that is queued when it begins, without waiting. On a busy host what comes meanwhile has no end.
+
+        By count and not by time stamp: the kernel begins to stamp a moment after it was asked to, and until then the
+        stamp is that of the reading.
+        """
+        self._ask()
+        while self._queued > 0:
             try:
-                if self._keep(*self.socket.recvmsg(SNAP_LENGTH, 128)) > begun:
-                    return
+                self._keep(*self.socket.recvmsg(SNAP_LENGTH, 128))
+                self._queued -= 1
             except BlockingIOError:
-                return
+                self._queued = 0
             except OSError as problem:
                 # A NIC that goes down is told to every packet socket once; the others go on.
                 if problem.errno != errno.ENETDOWN:
                     raise KernelError('read', 'packet socket', problem.strerror or '', problem.errno or 0) from problem
+
+    def _ask(self) -> None:
+        packets, drops = _statistics(self.socket)
+        self._queued += packets - drops
+        self._dropped += drops
 
     def captured(self, links: Sequence[Link] = ()) -> Captured:
         """All frames so far, after a last `read`.
@@ -103,22 +113,19 @@ class Capture:
         NIC is a port of Open vSwitch: then the MAC is that of the bridge, which may be another one than the NIC's.
         """
         self.read()
-        self._dropped += _statistics(self.socket)[1]
         ports = switch_ports(links)
         here = (row for row in self._raw if not row[4] or row[1] in ports)
         parsed = (parse(data, time, nic, outgoing, vlan) for time, nic, outgoing, vlan, _other, data in here)
         return Captured([frame for frame in parsed if frame is not None], list(links), self._dropped)
 
-    def _keep(self, data: bytes, ancillary: List[Tuple[int, int, bytes]], _flags: int, address: Any) -> float:
-        """Keeps a frame if there is room; when it was captured."""
+    def _keep(self, data: bytes, ancillary: List[Tuple[int, int, bytes]], _flags: int, address: Any) -> None:
         nic, protocol, packet_type = address[:3]
-        time, vlan = _read_ancillary(ancillary)
         if len(self._raw) >= self._most:
             self._dropped += 1
-            return time
+            return
+        time, vlan = _read_ancillary(ancillary)
         outgoing, other = packet_type == _OUTGOING, packet_type == _OTHER_HOST
         self._raw.append((time, nic, outgoing, vlan or protocol in _VLAN_PROTOCOLS, other, data))
-        return time
 
 
 def to_json(captured: Captured) -> Any:
@@ -145,7 +152,6 @@ def _open(program: bytes, buffer: int) -> socket.socket:
     sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
     sock.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 1)
     _enlarge(sock, buffer)
-    _discard_unfiltered(sock)
     return sock
 
 
@@ -164,17 +170,20 @@ def _enlarge(sock: socket.socket, buffer: int) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
 
 
-def _discard_unfiltered(sock: socket.socket) -> None:
-    """What came between the socket's making and its filter is nobody's, lost or not."""
+def _discard_unfiltered(sock: socket.socket) -> int:
+    """What came between the socket's making and its filter is nobody's, lost or not; how many came since and wait."""
+    discarded = 0
     try:
         while True:
             sock.recv(1)
+            discarded += 1
     except BlockingIOError:
-        _statistics(sock)
+        packets, drops = _statistics(sock)
+        return packets - drops - discarded
 
 
 def _statistics(sock: socket.socket) -> Tuple[int, int]:
-    """Packets and drops since the last call (PACKET_STATISTICS resets them)."""
+    """Packets, the dropped among them, and drops since the last call (PACKET_STATISTICS of packet(7) resets them)."""
     packets, drops = struct.unpack('=II', sock.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))
     return packets, drops
 
