@@ -5,7 +5,7 @@ export PATH := $(abspath $(VENV))/bin:$(PATH):/usr/sbin:/sbin
 .DEFAULT_GOAL := help
 WITHOVNK = ansible-playbook -i inventory/withovnk -e images=$(or $(IMAGES),build)
 
-.PHONY: help bare down withovnk withovnk-down test-withovnk prepare prepare-withovnk prepare-test test lint unit netns molecule sanity test-kernels bench clean
+.PHONY: help bare down withovnk withovnk-down test-withovnk prepare prepare-withovnk prepare-test prepare-kernels test lint unit netns molecule sanity test-kernels bench clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -53,8 +53,13 @@ molecule: prepare-test  ## Every molecule scenario
 sanity: prepare-test  ## ansible-test sanity on the built artifact
 	tests/sanity
 
-test-kernels: prepare-test  ## The matrix on stock Debian kernels under qemu
-	python -m tests.kernels --env RETURNTRAFFIC_FLOW_SECONDS=20 -- python -m pytest -p no:cacheprovider tests/netns/test_matrix.py
+prepare-kernels: prepare-test
+	@scripts/prepare $(VENV) requirements-test.txt qemu-system-x86:qemu-system-x86_64 busybox-static:busybox kmod:depmod \
+		openvswitch-switch:ovs-vswitchd
+
+test-kernels: prepare-kernels  ## The matrix and more on stock Debian kernels under qemu
+	python -m pytest -q -p no:cacheprovider tests/kernels/selftest.py
+	python -m tests.kernels --job all
 
 bench: prepare-test  ## Ratios against the floors; no pass or fail
 	python -m pytest bench -s --no-header -q -p no:cacheprovider

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -26,23 +27,21 @@ FLOW_SECONDS = float(os.environ.get('RETURNTRAFFIC_FLOW_SECONDS', TIMEOUT))
 
 #: Everything that a policy could have touched, read with the distribution's tools and not with ours.
 STATE = (
-    # An interface that was down for a moment lists its IPv6 addresses in another order.
-    ('sh', '-c', 'ip -o address | sort'),
-    ('sh', '-c', 'ip -br link | sort'),
-    ('ip', '-j', '-4', 'rule'),
-    ('ip', '-j', '-6', 'rule'),
-    ('ip', '-j', '-4', 'route', 'show', 'table', 'all'),
-    ('ip', '-j', '-6', 'route', 'show', 'table', 'all'),
-    ('nft', '-j', 'list', 'ruleset'),
-    ('sh', '-c', 'grep -r . /proc/sys/net/ipv4/conf/*/rp_filter /proc/sys/net/ipv4/conf/*/src_valid_mark'),
-    (
-        'sysctl',
-        'net.ipv4.ip_forward',
-        'net.ipv4.fwmark_reflect',
-        'net.ipv4.tcp_fwmark_accept',
-        'net.ipv6.fwmark_reflect',
-    ),
+    # An interface that was down for a moment lists its IPv6 addresses and routes in another order.
+    'ip -o address | sort',
+    'ip -o -4 route show table all | sort',
+    'ip -o -6 route show table all | sort',
+    'ip -br link | sort',
+    'ip -j -4 rule',
+    'ip -j -6 rule',
+    'nft -j list ruleset',
+    'grep -r . /proc/sys/net/ipv4/conf/*/rp_filter /proc/sys/net/ipv4/conf/*/src_valid_mark',
+    'sysctl net.ipv4.ip_forward net.ipv4.fwmark_reflect net.ipv4.tcp_fwmark_accept net.ipv6.fwmark_reflect',
+    'sysctl -a --pattern "l3mdev_accept|keep_addr_on_down"',
 )
+_BORDER = '-- next --'
+#: Two labs of one process can be up at once.
+_COUNTER = itertools.count()
 
 
 def ansible(*words: str, inventory: Path = ROOT / 'inventory/bare') -> str:
@@ -69,7 +68,7 @@ class Lab:
     """One lab under a name of its own, up between `with` and its end."""
 
     def __init__(self, inventory: Path = ROOT / 'inventory/bare', **variables: Any) -> None:
-        self.name = f'rt{os.getpid()}{inventory.name[:4]}'
+        self.name = f'rt{os.getpid()}x{next(_COUNTER)}'
         self.inventory = inventory
         self.variables = {'lab_name': self.name, **variables}
 
@@ -107,10 +106,10 @@ class Lab:
         return self.host('node')
 
     def intent(self, variant: str, **changes: Any) -> Dict[str, Any]:
-        """The policy of the lab's inventory with another strategy; 'vrf-source' is vrf with that selector."""
-        strategy, _dash, selector = variant.partition('-')
-        if selector:
-            changes = {'selector': selector, **changes}
+        """The policy of the lab's inventory with another strategy; 'vrf-source-veth' is vrf, its selector, and veth."""
+        strategy, *rest = variant.split('-')
+        if rest:
+            changes = {'selector': rest[0], 'veth': 'veth' in rest, **changes}
         names = ('networks', 'services', 'exclude')
         return {'strategy': strategy, **{name: self.data[f'node_{name}'] for name in names}, **changes}
 
@@ -119,6 +118,10 @@ class Lab:
         answer = run_module(self.node, 'return_policy', **self.intent(variant, **changes))
         assert not answer.get('failed'), answer['msg']
         return answer
+
+    def set_rp_filter(self, value: str) -> None:
+        """rp_filter of the whole node; the interfaces' own stay 0, so that the larger one counts."""
+        self.node.run('sysctl', '-qw', f'net.ipv4.conf.all.rp_filter={value}')
 
     def forget_path_mtu(self) -> None:
         """Let node and pods learn the paths' MTU anew: the kernel keeps it ten minutes, in routes that outlive us."""
@@ -153,5 +156,5 @@ def has_vrf(namespace: Namespace) -> bool:
 
 
 def state_of(namespace: Namespace) -> List[str]:
-    """The state of a host as text; two equal lists are two equal hosts."""
-    return [namespace.run(*command) for command in STATE]
+    """The state of a host as text; two equal lists are two equal hosts. One shell, as an emulated processor is slow."""
+    return namespace.run('sh', '-ec', f'\necho {_BORDER}\n'.join(STATE)).split(_BORDER)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any, Dict, List
@@ -25,8 +26,12 @@ runpy.run_module('ansible_collections.returntraffic.net.plugins.modules.' + sys.
 
 
 def module_command(name: str) -> List[str]:
-    """The process that is a module of ours; it takes `module_arguments` on stdin."""
-    return ['env', f'PYTHONPATH={_COLLECTIONS}', sys.executable, '-c', _START, name]
+    """The process that is a module of ours; it takes `module_arguments` on stdin.
+
+    A Python without Ansible of its own (tests/kernels/jobs.py, userlands) is told by PYTHONPATH where some is.
+    """
+    path = os.pathsep.join(filter(None, [str(_COLLECTIONS), os.environ.get('PYTHONPATH')]))
+    return ['env', f'PYTHONPATH={path}', sys.executable, '-c', _START, name]
 
 
 def module_arguments(check: bool = False, diff: bool = True, **options: Any) -> str:

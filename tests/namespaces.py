@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import subprocess
+import time
 from types import TracebackType
 from typing import Any, Iterator, Optional, Type
 
@@ -49,13 +50,22 @@ class Namespace:
         return done.stdout
 
     def process(self, *command: str, stdin: str = '') -> subprocess.CompletedProcess[str]:
-        """The finished process of a command in the namespace, whatever its exit code was."""
-        whole = ['ip', 'netns', 'exec', self.name, *command]
+        """The finished process of a command in the namespace, whatever its exit code was.
+
+        nsenter and not `ip netns exec`, which mounts /sys anew each time: that is dear where the kernel is emulated.
+        """
+        whole = ['nsenter', f'--net={self.path}', *command]
         return subprocess.run(whole, input=stdin, capture_output=True, text=True, check=False)
 
     def ip(self, *arguments: str) -> Any:
         """What `ip -N -j -d` prints with these arguments, parsed (an empty list when it prints nothing)."""
         return json.loads(self.run('ip', '-N', '-j', '-d', *arguments) or '[]')
+
+    def await_local_routes(self, *addresses: str) -> None:
+        """Until IPv6 addresses have their routes in table local: the kernel adds them later, even without DAD."""
+        limit = time.monotonic() + 10
+        while not set(addresses) <= {route['dst'] for route in self.ip('-6', 'route', 'show', 'table', 'local')}:
+            assert time.monotonic() < limit, f'{addresses} have no local routes after 10 s'
 
     def batch(self, text: str, *options: str) -> None:
         """Runs lines through `ip -batch -` (options such as '-6' come before)."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Dict, Optional
 
 from .errors import PolicyError
-from .nft import NftTable
-from .objects import Route, Rule, Sysctl, Vrf
+from .nft import Chain, NftTable
+from .objects import Route, Rule, Sysctl, Veth, Vrf
 
 
 @dataclass
@@ -21,7 +21,10 @@ class Desired:
     routes: Dict[Route, str] = field(default_factory=dict)
     sysctls: Dict[Sysctl, str] = field(default_factory=dict)
     vrfs: Dict[Vrf, str] = field(default_factory=dict)
+    veths: Dict[Veth, str] = field(default_factory=dict)
     nft: Optional[NftTable] = None
+    #: The check of option strict_reverse_path; in the same nft table, but it selects nothing.
+    reverse_path: Optional[Chain] = None
     #: Its marks are set on requests, so those that are in already need the old selectors for their replies.
     drain: bool = False
 

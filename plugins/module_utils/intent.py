@@ -49,6 +49,8 @@ POLICY_KEYS = dict.fromkeys(
         'drain',
         'zones',
         'zone_base',
+        'strict_reverse_path',
+        'veth',
     )
 )
 
@@ -97,6 +99,8 @@ class ReturnPolicy:
     drain: float
     zones: bool
     zone_base: int
+    strict_reverse_path: bool
+    veth: bool
 
 
 def parse_policy(data: Any) -> ReturnPolicy:
@@ -125,6 +129,8 @@ def parse_policy(data: Any) -> ReturnPolicy:
         drain=values.seconds('drain', given.get('drain', 0.5), 60.0),
         zones=values.boolean('zones', given.get('zones', False)),
         zone_base=values.integer('zone_base', given.get('zone_base', 3000), 1, _LAST_ZONE - len(given['networks'])),
+        strict_reverse_path=values.boolean('strict_reverse_path', given.get('strict_reverse_path', False)),
+        veth=values.boolean('veth', given.get('veth', False)),
     )
     _check_whole(policy)
     return policy
@@ -228,11 +234,20 @@ def _check_whole(policy: ReturnPolicy) -> None:
         _check_families(f'services[{at}]', service, gateways[service.network])
     if policy.zones and policy.selector != 'connmark':
         raise PolicyError('zones', True, f'is for connmark; {policy.selector} does not look at connections')
+    _check_veth(policy)
     room = values.mask_values(policy.mark_mask)[1]
     if len(names) > room:
         raise PolicyError(
             'mark_mask', f'{policy.mark_mask:#010x}', f'holds {room} marks, {len(names)} networks need one each'
         )
+
+
+def _check_veth(policy: ReturnPolicy) -> None:
+    """Each VIP of the host has a route of its own over the pair, so they must be known."""
+    if policy.veth and policy.strategy != 'vrf':
+        raise PolicyError('veth', True, f'is for strategy vrf only, not for {policy.strategy}')
+    if policy.veth and not policy.services:
+        raise PolicyError('services', [], 'veth leads the VIPs over a veth pair, one route each, and needs them listed')
 
 
 def _check_families(key: str, service: Service, gateways: Dict[str, str]) -> None:

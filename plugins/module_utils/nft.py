@@ -19,6 +19,8 @@ TABLE = 'returntraffic'
 #: Holds the values that sysctls had before us. It lives in the kernel because they do:
 #: both are gone with the network namespace or the boot.
 SAVED = 'sysctls_before'
+#: The chain of option strict_reverse_path: the only one that drops, so it is not in force while a change lasts.
+REVERSE_PATH = 'reverse_path'
 #: NFTNL_UDATA_COMMENT_MAXLEN, less the final NUL.
 COMMENT_LIMIT = 127
 
@@ -113,6 +115,17 @@ def set_bits(expression: Json, mask: int, value: int) -> Json:
     return {'mangle': {'key': expression, 'value': source}}
 
 
+def clear_bits(expression: Json, mask: int) -> Json:
+    """Take the bits of mask out and leave every other bit as it is."""
+    kept = ~mask & 0xFFFFFFFF
+    return {'mangle': {'key': expression, 'value': {'&': [expression, kept]} if kept else 0}}
+
+
+def no_way_back(*keys: str) -> Json:
+    """Matches when a lookup of the source by these keys finds no route (nft(8), FIB EXPRESSIONS: oif missing)."""
+    return {'match': {'op': '==', 'left': {'fib': {'result': 'oif', 'flags': list(keys)}}, 'right': False}}
+
+
 def prefix_json(prefix: str) -> Json:
     """A prefix as nft writes it; a full-length one is an address."""
     address, _slash, length = prefix.partition('/')
@@ -129,11 +142,13 @@ def _frozen(statement: Json) -> str:
 
 
 def _canonical(value: Json) -> Json:
-    """nft lists (x & m) | v with v's bits also in m, and sets in its own order: undo both."""
+    """nft lists (x & m) | v with v's bits also in m, sets in its own order, counters as they stand: undo all that."""
     if isinstance(value, list):
         return [_canonical(item) for item in value]
     if not isinstance(value, dict):
         return value
+    if 'counter' in value:
+        return {'counter': None}  # what it has counted is not part of the rule
     if 'set' in value and isinstance(value['set'], list):
         return {'set': sorted((_canonical(item) for item in value['set']), key=repr)}
     if '|' in value and isinstance(value['|'], list) and len(value['|']) == 2:
@@ -225,6 +240,13 @@ def normal(table: Optional[NftTable]) -> Optional[NftTable]:
         return None
     chains = tuple(sorted(table.chains, key=lambda chain: (chain.hook is not None, chain.name)))
     return NftTable(chains, tuple(sorted(table.maps, key=lambda item: item.name)), table.saved)
+
+
+def without_chain(table: Optional[NftTable], name: str) -> Optional[NftTable]:
+    """The table without one of its chains, which no other chain goes to."""
+    return (
+        normal(replace(table, chains=tuple(chain for chain in table.chains if chain.name != name))) if table else None
+    )
 
 
 def union(before: Optional[NftTable], after: Optional[NftTable]) -> Optional[NftTable]:

@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Optional
 
 from .nft import FAMILY, SAVED, TABLE, Chain, NftRule, NftTable, VerdictMap
 
-_WORDS = {'return': 'return', 'accept': 'accept', 'drop': 'drop'}
+_WORDS = {'return': 'return', 'accept': 'accept', 'drop': 'drop', 'counter': 'counter'}
 
 
 def table_lines(table: Optional[NftTable]) -> List[str]:
@@ -59,7 +59,9 @@ def _statement(statement: Dict[str, Any]) -> str:
 
 
 def _expression(value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, (dict, int)):
+    if isinstance(value, bool):
+        return 'exists' if value else 'missing'
+    if not isinstance(value, (dict, int)):
         return str(value)
     if isinstance(value, int):
         return f'{value:#010x}'
@@ -74,6 +76,8 @@ def _expression(value: Any) -> str:
         return f' {kind} '.join(_expression(item) for item in body)
     if kind == 'prefix':
         return f'{body["addr"]}/{body["len"]}'
+    if kind == 'fib':
+        return f'fib {" . ".join(body["flags"])} {body["result"]}'
     if kind == 'set':
         return '{ ' + ', '.join(_expression(item) for item in body) + ' }'
     return json.dumps(value, sort_keys=True)

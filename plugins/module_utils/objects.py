@@ -17,6 +17,8 @@ from typing import Dict, NamedTuple, Optional, Tuple
 PROTOCOL = 201
 #: The same for the lists of ip_rule and ip_route, so that a policy and a list never take each other's objects.
 LIST_PROTOCOL = 202
+#: Routing protocol of what the kernel adds by itself (linux/rtnetlink.h).
+KERNEL = 2
 #: ifAlias that tags every device of ours.
 ALIAS = 'returntraffic'
 
@@ -125,6 +127,27 @@ class Address(NamedTuple):
     device: str
     address: str
     prefix_length: int
+
+
+class Veth(NamedTuple):
+    """A pair of ours that leads from a VRF to the sockets of the host, which are outside.
+
+    Both ends have one MAC address and no ARP, so that a packet needs no neighbour to go from one to the other.
+    """
+
+    outer: str
+    inner: str
+    mac: str
+    vrf: str
+
+    @property
+    def address(self) -> Address:
+        """What the outer end must have, or rp_filter drops all that comes in by it, even when it is loose.
+
+        (fib_validate_source() of the kernel: a device without any IPv4 address.) It is the dummy address of RFC 7600,
+        which nobody has or can reach.
+        """
+        return Address('ipv4', self.outer, '192.0.0.8', 32)
 
 
 class Sysctl(NamedTuple):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from .nft import NftTable
-from .objects import Address, Link, Route, Rule
+from .objects import ALIAS, KERNEL, Address, Link, Route, Rule
 from .values import family_of, network_of
 
 MAIN = 254
@@ -39,6 +39,11 @@ class Observed:
         """The interface of that name."""
         return next((link for link in self.links if link.name == name), None)
 
+    def is_ours(self, name: str) -> bool:
+        """Whether there is an interface of that name that carries our tag."""
+        there = self.link(name)
+        return there is not None and there.alias == ALIAS
+
     def has_default(self, family: str) -> bool:
         """Whether table main has a default route that is not a refusal."""
         return any(
@@ -65,6 +70,22 @@ class Observed:
     def effective_rp_filter(self, nic: str) -> int:
         """max(all, interface), as the kernel takes it (Documentation/networking/ip-sysctl.rst)."""
         return max(int(self.sysctl(f'net/ipv4/conf/{name}/rp_filter') or 0) for name in ('all', nic))
+
+
+def leads_to_local(rule: Rule) -> bool:
+    """Whether this is a rule `local`: every packet looks in table local (ip-rule(8))."""
+    return rule == Rule(rule.family, rule.priority, table=LOCAL, protocol=rule.protocol)
+
+
+def moved_local(host: Observed) -> Tuple[Rule, ...]:
+    """The rules `local` of ours, which are there only when the kernel's own was taken out of the way.
+
+    They carry the kernel's protocol and not ours: what sweeps away rules of strangers (systemd-networkd does) spares
+    them, and a host without any rule `local` answers nobody. They are ours while a veth pair of ours is there.
+    """
+    if not any(link.kind == 'veth' and link.alias == ALIAS for link in host.links):
+        return ()
+    return tuple(rule for rule in host.rules if rule.priority and rule.protocol == KERNEL and leads_to_local(rule))
 
 
 def is_link_local(address: str) -> bool:

@@ -9,16 +9,15 @@ from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Se
 
 from .bind import Bound
 from .desired import Desired
-from .objects import ALIAS, PROTOCOL, Route, Rule
-from .observed import LOCAL, Observed
+from .nft import ct, match
+from .objects import ALIAS, KERNEL, PROTOCOL, Route, Rule
+from .observed import LOCAL, Observed, leads_to_local
 from .strategies.common import needing_fallback
 from .values import family_of, network_of
 
 REFUSED = 'refused'
 WARNING = 'warning'
 
-#: Routing protocol of what the kernel adds by itself (linux/rtnetlink.h).
-_KERNEL = 2
 _FORWARDING = {'ipv4': 'net/ipv4/ip_forward', 'ipv6': 'net/ipv6/conf/all/forwarding'}
 
 
@@ -40,19 +39,21 @@ def preflight(bound: Bound, desired: Desired, host: Observed) -> List[Finding]:
         *_read_only_sysctls(desired, host),
         *_no_first_route(bound, desired, host),
         *_forwarding(bound, host),
+        *_before_local(bound, desired, host),
+        *_nothing_excluded(bound, desired),
         *_vips(bound, host),
         *_foreign_tables(bound, host),
         *_foreign_priorities(bound, desired, host),
         *_foreign_marks(bound, desired, host),
         *_source_valid_mark(desired, host),
+        *_flowtables(desired, host),
     ]
 
 
 def _nft_missing(desired: Desired, host: Observed) -> Iterator[Finding]:
-    if host.nft_missing and (desired.nft or desired.sysctls):
-        yield Finding(
-            REFUSED, 'nft', 'nft', host.nft_missing, 'install the package nftables, or use strategy static or source'
-        )
+    if host.nft_missing and (desired.nft or desired.sysctls or desired.reverse_path):
+        cure = 'install the package nftables, or use strategy static or source without strict_reverse_path'
+        yield Finding(REFUSED, 'nft', 'nft', host.nft_missing, cure)
 
 
 def _no_vrf(desired: Desired, host: Observed) -> Iterator[Finding]:
@@ -85,13 +86,39 @@ def _no_first_route(bound: Bound, desired: Desired, host: Observed) -> Iterator[
 
 
 def _forwarding(bound: Bound, host: Observed) -> Iterator[Finding]:
-    backends = {family_of(address) for service in bound.policy.services for address in service.backends}
-    for family in sorted(backends):
+    services = bound.policy.services
+    backends = {family_of(address) for service in services for address in service.backends}
+    # A veth pair is one more device that packets are forwarded to.
+    vips = {family_of(vip) for service in services for vip in service.vips} if bound.policy.veth else set()
+    for family in sorted(backends | vips):
         path = _FORWARDING[family]
         if host.sysctl(path) == '0':
+            what = 'the backends' if family in backends else 'the VIPs by a veth pair'
+            reason = f'is 0: nothing reaches {what} over {family}'
+            yield Finding(REFUSED, 'forwarding', path, reason, f'sysctl -w {path}=1')
+
+
+def _before_local(bound: Bound, desired: Desired, host: Observed) -> Iterator[Finding]:
+    """With veth the rule `local` moves: rules of others that stood behind it now stand before it."""
+    places = {rule.family: rule.priority for rule in desired.rules if leads_to_local(rule)}
+    for rule in host.rules:
+        known = rule.protocol == PROTOCOL or rule.l3mdev or leads_to_local(rule)
+        if not known and rule.priority < places.get(rule.family, 0):
+            reason = 'with veth it is asked before the addresses of the host itself'
             yield Finding(
-                REFUSED, 'forwarding', path, f'is 0: nothing reaches the backends over {family}', f'sysctl -w {path}=1'
+                WARNING,
+                'veth',
+                f'rule {rule.family} {rule.priority}',
+                reason,
+                'see that it selects no VIP, or leave veth',
             )
+
+
+def _nothing_excluded(bound: Bound, desired: Desired) -> Iterator[Finding]:
+    if desired.reverse_path and bound.policy.strategy != 'static' and not bound.policy.exclude:
+        reason = 'drops nothing: the default route in the table of a network leads to every source'
+        cure = 'exclude the networks that no client can be in, such as those of pods and services'
+        yield Finding(WARNING, 'strict_reverse_path', 'exclude', reason, cure)
 
 
 def _vips(bound: Bound, host: Observed) -> Iterator[Finding]:
@@ -157,7 +184,7 @@ def _foreign_tables(bound: Bound, host: Observed) -> Iterator[Finding]:
 
 
 def _belongs(route: Route, vrfs: Dict[int, Optional[str]]) -> bool:
-    return route.table in vrfs and (route.protocol == _KERNEL or vrfs[route.table] != ALIAS)
+    return route.table in vrfs and (route.protocol == KERNEL or vrfs[route.table] != ALIAS)
 
 
 def _foreign_priorities(bound: Bound, desired: Desired, host: Observed) -> Iterator[Finding]:
@@ -166,7 +193,7 @@ def _foreign_priorities(bound: Bound, desired: Desired, host: Observed) -> Itera
         return
     ours = {(rule.family, rule.priority) for rule in desired.rules}
     for rule in host.rules:
-        if rule.protocol != PROTOCOL and (rule.family, rule.priority) in ours:
+        if rule.protocol != PROTOCOL and rule not in desired.rules and (rule.family, rule.priority) in ours:
             yield _priority(REFUSED, rule, 'is taken by a rule of others')
     for item in priority_overlaps(host, bound.policy.priority_base, bound.policy.priority_count):
         if tuple(item.subject.split()) not in {(family, str(priority)) for family, priority in ours}:
@@ -260,6 +287,33 @@ def _source_valid_mark(desired: Desired, host: Observed) -> Iterator[Finding]:
             'is 1: reverse path lookups use the mark of the packet, which requests do not carry here',
             'nothing to do while rp_filter is loose (2) on the networks, which this policy sees to',
         )
+
+
+def _flowtables(desired: Desired, host: Observed) -> Iterator[Finding]:
+    """The kernel asks for both ways when a connection enters a flowtable, the way back with the request's mark.
+
+    Inside a VRF that lookup finds the VRF's table all the same.
+    """
+    if desired.nft is None or desired.vrfs:
+        return
+    rules = [entry['rule'] for entry in host.foreign_nft or () if isinstance(entry.get('rule'), dict)]
+    chains = {(item['family'], item['table'], item['chain']) for item in rules if _offloads_requests(item)}
+    for family, table, chain in sorted(chains):
+        yield Finding(
+            WARNING,
+            'flowtable',
+            f'nft {family} {table} {chain}',
+            'puts connections into a flowtable also when a request passes; requests carry no mark, '
+            'so the replies would leave by another NIC or not at all',
+            'let only replies do it: ct direction reply ... flow add',
+        )
+
+
+def _offloads_requests(item: Dict[str, Any]) -> bool:
+    """Whether a rule fills a flowtable without asking for the direction of the packet."""
+    statements = [statement for statement in item.get('expr', ()) if isinstance(statement, dict)]
+    only_replies = match(ct('direction'), 'reply') in statements
+    return not only_replies and any('flow' in statement for statement in statements)
 
 
 def refusals(findings: Iterable[Finding]) -> List[Finding]:

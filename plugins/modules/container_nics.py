@@ -80,7 +80,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.errors import KernelError, PolicyError
 from ..module_utils.kernel.sysctls import read_sysctls
-from ..module_utils.lab.attached import Default, parse_defaults, plan_attached, unequal_settings
+from ..module_utils.lab.attached import Default, duplicate_lines, parse_defaults, plan_attached, unequal_settings
 from ..module_utils.lab.iproute import Iproute
 from ..module_utils.lab.state import Seen, parse_links
 from ..module_utils.lab.topology import Topology, parse_topology
@@ -94,6 +94,7 @@ _ARGUMENTS = {
 _ROUNDS = 5
 #: Seconds until every NIC must have its carrier and its addresses; it takes milliseconds.
 _READY_WITHIN = 10.0
+_POLL = 0.05
 
 
 def main() -> None:
@@ -157,11 +158,13 @@ def _wait(topology: Topology, ip: Iproute) -> None:
     deadline = time.monotonic() + _READY_WITHIN
     waiting = names
     while waiting:
+        ip.batch(duplicate_lines(json.loads(ip.show('-j', 'address', 'show') or '[]')))
         links = _observe(topology, ip)[0].links
         waiting = [name for name in names if not links[name].ready]
         if waiting and time.monotonic() > deadline:
             reason = f'no carrier, or an address that somebody else has, after {_READY_WITHIN:.0f} s'
             raise KernelError('wait for', ', '.join(waiting), reason)
+        time.sleep(_POLL if waiting else 0)
 
 
 def _text(seen: Seen, defaults: List[Default]) -> str:

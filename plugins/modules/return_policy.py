@@ -15,9 +15,9 @@ description:
   - A host has several networks, and services are reached over some of them. Linux routes a reply by its destination,
     so it leaves by the default route and is lost in firewalls, stateful routers or reverse path filters.
     This module gives the host one return policy, with the strategy of your choice, and takes it away without a trace.
-  - Rules and routes carry routing protocol 201, nft objects live in the table C(inet returntraffic), VRF devices have
-    the ifalias C(returntraffic). Whatever does not carry this tag is never changed. The values that sysctls had are
-    kept in that nft table and given back.
+  - Rules and routes carry routing protocol 201, nft objects live in the table C(inet returntraffic), VRF devices and
+    veth pairs have the ifalias C(returntraffic). Whatever does not carry this tag is never changed, but for the rule
+    C(local) with O(veth). The values that sysctls had are kept in that nft table and given back.
   - Changes are made in an order in which no packet is lost or misrouted, also from one strategy to another; only moving
     an interface into or out of a VRF interrupts it for a moment. When the kernel refuses a change, its own message is
     shown with the object, and everything is put back.
@@ -225,6 +225,28 @@ options:
     description: The zone of a network is this number plus its position, from 1. No zone may be above 65535.
     type: int
     default: 3000
+  strict_reverse_path:
+    description:
+      - Drop what comes in by a network unless its reply would leave by it, over IPv4 and IPv6. A rule of nft for each
+        network (C(fib)), with a counter; C(nft list chain inet returntraffic reverse_path) shows what it has dropped.
+      - The default route in a network's table leads to every source, so what is dropped are sources in O(exclude), and
+        with V(static) all that are not in O(networks[].clients).
+      - Unlike C(rp_filter) it looks up with the network's mark. While a change lasts it is not in force.
+    type: bool
+    default: false
+    version_added: 1.1.0
+  veth:
+    description:
+      - For O(strategy=vrf) on hosts where C(tcp_l3mdev_accept) and C(udp_l3mdev_accept) may not be set. A veth pair
+        leads the VIPs of O(services) out of each VRF, to the sockets of the host.
+      - The kernel's rule C(local) is moved from priority 0 to just after the l3mdev rule, for each family, and put back
+        when it is no longer needed. Refused where others have moved it.
+      - Only VIPs are led out. Sockets that are bound to no VRF are then not reached by the addresses of the interfaces
+        themselves. C(ip_forward) (and C(ipv6.conf.all.forwarding)) must be on, and a firewall's forward chain sees the
+        requests.
+    type: bool
+    default: false
+    version_added: 1.1.0
 notes:
   - With C(--diff) every object is one line, so a prediction can be read and compared.
 seealso:
@@ -352,6 +374,8 @@ _ARGUMENTS: Dict[str, Dict[str, Any]] = {
     'drain': {'type': 'float', 'default': 0.5},
     'zones': {'type': 'bool', 'default': False},
     'zone_base': {'type': 'int', 'default': 3000},
+    'strict_reverse_path': {'type': 'bool', 'default': False},
+    'veth': {'type': 'bool', 'default': False},
 }
 
 

@@ -15,9 +15,9 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import List, Sequence
+from typing import List, NamedTuple, Sequence
 
-from . import machine, report, store, userland
+from . import jobs, machine, report, store, userland
 from .catalogue import DEFAULT_KERNELS, KERNELS, Kernel, kernel_named
 from .errors import HarnessError
 from .guest import Job
@@ -34,6 +34,15 @@ Status: 0 all well, 1 a job or a cell failed or a kernel did not boot, 2 the har
 """
 
 
+class Boot(NamedTuple):
+    """One boot: what it is called, on which kernel, with which job, and the cells that must pass in it."""
+
+    label: str
+    kernel: Kernel
+    job: Job
+    least: int | None = None  # None: any number, and cells may be skipped
+
+
 def parser() -> argparse.ArgumentParser:
     """The options."""
     limits = machine.Limits()
@@ -42,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument('--list', action='store_true', help='list the kernels and what the cache has of them')
     made.add_argument('--kernel', action='append', metavar='NAME', help='may be repeated; default: 6.1 and 6.12')
+    made.add_argument('--job', action='append', dest='named', metavar='NAME', help=f'one of jobs.py, or {jobs.ALL}')
     made.add_argument('--parallel', type=int, default=2, metavar='N', help='boots at the same time (default 2)')
     made.add_argument('--boot-timeout', type=float, default=limits.boot, metavar='SECONDS')
     made.add_argument('--job-timeout', type=float, default=limits.job, metavar='SECONDS')
@@ -61,8 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     options = parser().parse_args(arguments)
     try:
-        kernels = [kernel_named(name) for name in options.kernel or DEFAULT_KERNELS]
-        return listing() if options.list else run(options, kernels)
+        chosen = [kernel_named(name) for name in options.kernel or DEFAULT_KERNELS]
+        return listing() if options.list else run(options, chosen)
     except HarnessError as error:
         print(f'kernels: {error}', file=sys.stderr)
         return 2
@@ -75,6 +85,8 @@ def listing() -> int:
         print(f'{kernel.name:<10} {found.version if found else "not cached":<20} {kernel.summary}')
     cached = ', '.join(userland.names(store.cache_folder())) or 'none'
     print(f'userlands: {", ".join(userland.RELEASES)}; cached: {cached}')
+    for job in jobs.JOBS:
+        print(f'--job {job.name:<10} {", ".join(job.kernels):<10} {job.summary}')
     return 0
 
 
@@ -82,21 +94,39 @@ def run(options: argparse.Namespace, kernels: Sequence[Kernel]) -> int:
     """Boot all kernels, side by side as far as asked for, and report."""
     started = time.monotonic()
     tools = find_tools()
-    job = job_of(options, root_of(options, tools))
-    compile_checkout(job.root)
+    boots = named_boots(options, tools) if options.named else plain_boots(options, kernels, tools)
+    for root in {boot.job.root for boot in boots}:
+        compile_checkout(root)
     top = results_folder(options.results)
-    outcomes = boot_all(options, kernels, tools, job, top)
+    outcomes = boot_all(options, boots, tools, top)
     print(report.closing(outcomes, time.monotonic() - started))
     if options.results is None and not any(outcome.problem for outcome in outcomes):
         shutil.rmtree(str(top))
     return 1 if any(outcome.problem for outcome in outcomes) else 0
 
 
-def root_of(options: argparse.Namespace, tools: Tools) -> Path:
+def plain_boots(options: argparse.Namespace, kernels: Sequence[Kernel], tools: Tools) -> List[Boot]:
+    """The job of the command line on each kernel."""
+    job = job_of(options, root_of(options, options.userland, tools))
+    return [Boot(kernel.name, kernel, job) for kernel in kernels]
+
+
+def named_boots(options: argparse.Namespace, tools: Tools) -> List[Boot]:
+    """The named jobs, each on its own kernels or on those of the command line."""
+    if options.job or options.userland:
+        raise HarnessError('job: a named job says itself what it runs and in which userland')
+    boots = []
+    for named in jobs.jobs_named(options.named):
+        jobs.check_program(named)
+        job = jobs.guest_job(named, CHECKOUT, root_of(options, named.userland, tools))
+        kernels = [kernel_named(name) for name in options.kernel or named.kernels]
+        boots += [Boot(f'{named.name}-{kernel.name}', kernel, job, named.least) for kernel in kernels]
+    return boots
+
+
+def root_of(options: argparse.Namespace, release: str | None, tools: Tools) -> Path:
     """The folder that becomes the guest's root."""
-    if options.userland:
-        return userland.userland(options.userland, tools, say, options.refresh)
-    return folder(options.root)
+    return userland.userland(release, tools, say, options.refresh) if release else folder(options.root)
 
 
 def job_of(options: argparse.Namespace, root: Path) -> Job:
@@ -131,31 +161,37 @@ def results_folder(asked: Path | None) -> Path:
     return asked.absolute()
 
 
-def boot_all(
-    options: argparse.Namespace, kernels: Sequence[Kernel], tools: Tools, job: Job, top: Path
-) -> List[machine.Outcome]:
-    """Boot every kernel; SIGINT and SIGTERM end the virtual machines before they end this."""
+def boot_all(options: argparse.Namespace, boots: Sequence[Boot], tools: Tools, top: Path) -> List[machine.Outcome]:
+    """Boot them all; SIGINT and SIGTERM end the virtual machines before they end this."""
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: stop.set())
     with concurrent.futures.ThreadPoolExecutor(max_workers=max(1, options.parallel)) as pool:
-        boots = [pool.submit(boot_one, options, kernel, tools, job, top, stop) for kernel in kernels]
-        return [shown(boot.result()) for boot in concurrent.futures.as_completed(boots)]
+        running = [pool.submit(boot_one, options, boot, tools, top, stop) for boot in boots]
+        return [shown(boot.result()) for boot in concurrent.futures.as_completed(running)]
 
 
 def boot_one(
-    options: argparse.Namespace, kernel: Kernel, tools: Tools, job: Job, top: Path, stop: threading.Event
+    options: argparse.Namespace, boot: Boot, tools: Tools, top: Path, stop: threading.Event
 ) -> machine.Outcome:
     """Get one kernel and boot it. A kernel that cannot be got is a failure like one that does not boot."""
-    share = top / kernel.name
+    share = top / boot.label
     if share.exists():
         shutil.rmtree(str(share))
     limits = machine.Limits(options.boot_timeout, options.job_timeout, options.memory, options.processors)
     try:
-        found = store.obtain(kernel, tools, say, options.refresh)
-        return machine.boot(kernel.name, found, store.initramfs_for(found, tools), job, share, limits, stop)
+        found = store.obtain(boot.kernel, tools, say, options.refresh)
+        initramfs = store.initramfs_for(found, tools)
+        return demanded(machine.boot(boot.label, found, initramfs, boot.job, share, limits, stop), boot.least)
     except (HarnessError, OSError) as error:
-        return machine.Outcome(kernel.name, f'did not boot: {error}')
+        return machine.Outcome(boot.label, f'did not boot: {error}')
+
+
+def demanded(outcome: machine.Outcome, least: int | None) -> machine.Outcome:
+    """A job that went well, but in which too little was tested, is a failure."""
+    if outcome.problem or least is None:
+        return outcome
+    return outcome._replace(problem=jobs.shortfall(outcome.cells, least))
 
 
 def shown(outcome: machine.Outcome) -> machine.Outcome:

@@ -12,6 +12,8 @@ from typing import List, Sequence
 from .machine import Outcome, last_lines
 
 TROUBLE = re.compile(r'\b(?:WARNING: CPU|BUG:|Oops:|Kernel panic|UBSAN:|KASAN:)')
+#: What a job has measured or counted, told by pytest below its results.
+FIGURES = re.compile(r'^(?:(?:matrix|moves|loss|flowtable): |  \d+ refused: )')
 SHOWN_FAILURES = 20
 
 
@@ -23,16 +25,17 @@ def seconds(value: float | None) -> str:
 def summary(outcome: Outcome) -> str:
     """One line for a boot."""
     return (
-        f'{outcome.kernel:<10} {outcome.release or "-":<24} boot {seconds(outcome.boot_seconds):>7}'
+        f'{outcome.kernel:<15} {outcome.release or "-":<24} boot {seconds(outcome.boot_seconds):>7}'
         f'  job {seconds(outcome.job_seconds):>8}  cells {outcome.cells}  {outcome.problem or "ok"}'
     )
 
 
 def details(outcome: Outcome) -> List[str]:
-    """What helps to see why: failed cells, complaints of the kernel, and the end of the log when there is a problem."""
+    """What the job tells, and what helps to see why: failed cells, complaints of the kernel, the end of a bad log."""
     lines = [f'  failed: {name}' for name in outcome.cells.failures[:SHOWN_FAILURES]]
     if not outcome.folder:
         return lines
+    lines = [*(f'  {line}' for line in figures(outcome.folder / 'job.log')), *lines]
     lines += [f'  kernel: {line}' for line in complaints(outcome.folder / 'console.log')]
     if outcome.problem:
         shown = {'console.log' if outcome.boot_seconds is None else 'job.log': 40, 'qemu.log': 5}
@@ -41,6 +44,12 @@ def details(outcome: Outcome) -> List[str]:
         ]
         lines.append(f'  kept: {outcome.folder}')
     return lines
+
+
+def figures(log: Path) -> List[str]:
+    """Lines with figures."""
+    text = log.read_text(errors='replace') if log.exists() else ''
+    return [line for line in text.splitlines() if FIGURES.match(line)]
 
 
 def complaints(console: Path) -> List[str]:
@@ -55,6 +64,6 @@ def closing(outcomes: Sequence[Outcome], duration: float) -> str:
     bad = [outcome.kernel for outcome in outcomes if outcome.problem]
     verdict = f'FAILED on {", ".join(bad)}' if bad else 'ok'
     return (
-        f'kernels: {len(outcomes)} kernels, {passed + failed + skipped} cells: {passed} passed, {failed} failed,'
+        f'kernels: {len(outcomes)} boots, {passed + failed + skipped} cells: {passed} passed, {failed} failed,'
         f' {skipped} skipped, {duration:.0f} s: {verdict}'
     )

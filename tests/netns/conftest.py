@@ -9,7 +9,9 @@ from collections import Counter
 from typing import Iterator, List
 
 import pytest
+from lab import Lab
 from namespaces import Namespace
+from quick_lab import QuickLab
 
 _MATRIX: Counter[str] = Counter()
 
@@ -45,6 +47,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     )
     for reason, count in refused.items():
         terminalreporter.write_line(f'  {count} {reason}')
+
+
+@pytest.fixture(scope='session')
+def bare_lab() -> Iterator[Lab]:
+    """One bare lab for all tests that leave it as they found it; they say themselves which rp_filter they want."""
+    with QuickLab() as made:
+        yield made
 
 
 @pytest.fixture

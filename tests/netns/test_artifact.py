@@ -26,7 +26,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
 
 def test_it_holds_what_users_need_and_no_more(installed: Installed) -> None:
     there = {path.name for path in installed.path.iterdir()}
-    needed = {'plugins', 'roles', 'playbooks', 'meta', 'inventory', 'README.md', 'CHANGELOG.rst', 'LICENSE'}
+    needed = {'plugins', 'roles', 'playbooks', 'meta', 'inventory', 'images', 'README.md', 'CHANGELOG.rst', 'LICENSE'}
     made = {'MANIFEST.json', 'FILES.json', 'REUSE.toml', 'CONTRIBUTING.md', 'CODE_OF_CONDUCT.md'}
     assert there == {*needed, *made, *NOT_NEEDED}
     assert not (installed.path / 'playbooks/collections').exists()

@@ -139,6 +139,22 @@ def test_a_burst_is_kept_whole_without_being_read(lab: SmallLab) -> None:
     assert (len(captured.frames), captured.dropped) == (4000, 0)
 
 
+def test_reading_ends_with_what_was_there_when_it_began(lab: SmallLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a host that is busier than the reader it would not end otherwise."""
+    with lab.node.entered(), Capture([CLIENT_4, CLIENT_6]) as capture:
+        ask(lab)
+        keep = capture._keep
+
+        def while_more_come(*frame: Any) -> None:
+            ask(lab)
+            keep(*frame)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(capture, '_keep', while_more_come)
+            assert len(capture.captured().frames) == 4
+        assert len(capture.captured().frames) == 20
+
+
 def test_a_nic_that_goes_down_does_not_end_the_capture(lab: SmallLab) -> None:
     with lab.node.entered(), Capture([CLIENT_4, CLIENT_6]) as capture:
         lab.node.run('ip', 'link', 'set', 'eth0', 'down')
@@ -256,3 +272,16 @@ def test_the_module_captures_nothing_in_check_mode(namespace: Namespace) -> None
     answer = run_module(namespace, 'return_capture', check=True, state='started')
     assert (answer['skipped'], answer['changed']) == (True, False)
     assert 'returntraffic' not in namespace.run('cat', '/proc/net/unix')
+
+
+def test_on_a_port_of_open_vswitch_the_bridge_is_the_station(lab: SmallLab) -> None:
+    """Its MAC may be another one than the NIC's, which is promiscuous then."""
+    packet = packets.ip(CLIENT_4, VIP_4, packets.UDP, packets.udp(4, 5))
+    switch = [Link(90, 'ovs-system', kind='openvswitch'), Link(91, 'eth1', kind='veth', master='ovs-system')]
+    lab.node.run('ip', 'link', 'set', 'eth1', 'promisc', 'on')
+    with lab.node.entered(), Capture([CLIENT_4]) as capture:
+        with lab.client.entered(), socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire:
+            wire.bind(('eth0', 0))
+            wire.send(b'\x02\x99\x99\x99\x99\x99' + b'\x02' + bytes(5) + b'\x08\x00' + packet)
+        assert places(capture.captured(switch).frames) == [('eth1', False, CLIENT_4, VIP_4)]
+        assert capture.captured().frames == []

@@ -37,7 +37,7 @@ link set left0 up
 link set right0 up
 """
 RULES = """
-rule add pref 1 not from 10.0.0.0/8 to 1.2.3.4 fwmark 0x10/0xff iif left0 oif right0 tos 0x10 ipproto tcp sport 5-10 \
+rule add pref 1 not from 10.0.0.0/8 to 1.2.3.4 fwmark 0x10/0xff iif left0 oif right0 tos 0x10 ipproto 6 sport 5-10 \
 dport 7 uidrange 5-9 table 77 suppress_prefixlength 5 protocol 201
 rule add pref 2 table 1000 suppress_ifgroup 7
 rule add pref 3 goto 9
@@ -55,12 +55,12 @@ rule add pref 12 to 10.244.0.0/16 uidrange 0-0 table 252 protocol 201
 rule add pref 4294967295 iif notthere0 table 255
 """
 RULES6 = """
-rule add pref 1 not from fd00::/8 to fd01::1 fwmark 0x10 iif left0 oif right0 tos 0x10 ipproto udp sport 5 dport 7-9 \
+rule add pref 1 not from fd00::/8 to fd01::1 fwmark 0x10 iif left0 oif right0 tos 0x10 ipproto 17 sport 5 dport 7-9 \
 uidrange 5-9 table 77 suppress_prefixlength 64 protocol 201
 rule add pref 2 from ::ffff:1.2.3.4 blackhole
 rule add pref 3 to 2000::/3 prohibit
 rule add pref 4 goto 5
-rule add pref 5 ipproto ipv6-icmp nop
+rule add pref 5 ipproto 58 nop
 rule add pref 6 l3mdev
 rule add pref 7 from fd00::1 fwmark 0x1/0x1 table 256 protocol 255
 """

@@ -52,6 +52,7 @@ ROUTES: List[Dict[str, Any]] = [
 def networks(namespace: Namespace) -> Iterator[Namespace]:
     namespace.batch(LINKS + FOREIGN)
     namespace.batch('route add fd09::/16 via fd00::9 table 3001 proto 186\n', '-6')
+    namespace.await_local_routes('fd00::1', 'fd00:1::1')
     yield namespace
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from typing import Any, Dict, Iterator, List, Set, Tuple
+from typing import Any, Dict, List, Set, Tuple
 
 import pytest
 from ansible_collections.returntraffic.net.plugins.module_utils.proof.verdict import Verdict
@@ -19,7 +19,7 @@ from lab import Lab, has_vrf, state_of
 from modules import run_module
 from proving import prove
 
-STRATEGIES = ('static', 'source', 'mark', 'connmark', 'vrf-source', 'vrf-mark', 'vrf-connmark')
+STRATEGIES = ('static', 'source', 'mark', 'connmark', 'vrf-source', 'vrf-mark', 'vrf-connmark', 'vrf-connmark-veth')
 RP_FILTERS = ('0', '1', '2')
 #: Which flows a strategy can answer; for the others it refuses the intent that asks for them.
 RELATIONS = {
@@ -30,6 +30,7 @@ RELATIONS = {
     'vrf-source': ('own', 'cross'),
     'vrf-mark': ('own', 'cross'),
     'vrf-connmark': ('own', 'shared', 'cross'),
+    'vrf-connmark-veth': ('own', 'shared', 'cross'),
 }
 REASONS = {'cross': 'a static route leads one way only', 'shared': 'one source address whichever VIP was asked'}
 
@@ -38,17 +39,16 @@ NO_VRF = 'this kernel is built without VRF'
 Cell = Tuple[str, ...]
 
 
-@pytest.fixture(scope='module')
-def lab() -> Iterator[Lab]:
+@pytest.fixture
+def lab(bare_lab: Lab) -> Lab:
     """One lab for the whole matrix."""
-    with Lab() as made:
-        yield made
+    return bare_lab
 
 
 @pytest.fixture(params=RP_FILTERS)
 def rp_filter(request: pytest.FixtureRequest, lab: Lab) -> str:
-    """rp_filter of the whole node; the interfaces' own stay 0, so that the larger one counts."""
-    lab.node.run('sysctl', '-qw', f'net.ipv4.conf.all.rp_filter={request.param}')
+    """rp_filter of the whole node."""
+    lab.set_rp_filter(request.param)
     return str(request.param)
 
 

@@ -18,18 +18,12 @@ from modules import run_module
 STRATEGIES = ('static', 'source', 'mark', 'connmark')
 
 
-@pytest.fixture(scope='module')
-def made() -> Iterator[Lab]:
-    """Strict, so that there are sysctls to give back."""
-    with Lab(lab_rp_filter=1) as lab:
-        yield lab
-
-
 @pytest.fixture
-def lab(made: Lab) -> Iterator[Lab]:
-    """The lab, without a policy before and after."""
-    yield made
-    made.absent()
+def lab(bare_lab: Lab) -> Iterator[Lab]:
+    """The lab, without a policy before and after; strict, so that there are sysctls to give back."""
+    bare_lab.set_rp_filter('1')
+    yield bare_lab
+    bare_lab.absent()
 
 
 @pytest.fixture

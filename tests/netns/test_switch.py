@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from typing import Dict, Iterator, List, Tuple
+from typing import Any, Dict, List, Tuple
 
 import pytest
 from ansible_collections.returntraffic.net.plugins.module_utils.proof.capture import Capture, Captured
@@ -18,11 +18,11 @@ STRATEGIES = ('static', 'source', 'mark', 'connmark')
 PORTS = (8080, 9080)  # a process on the node, and a pod behind DNAT
 
 
-@pytest.fixture(scope='module')
-def lab() -> Iterator[Lab]:
+@pytest.fixture
+def lab(bare_lab: Lab) -> Lab:
     """A lab with strict rp_filter, where a switch has sysctls to change, too."""
-    with Lab(lab_rp_filter=1) as made:
-        yield made
+    bare_lab.set_rp_filter('1')
+    return bare_lab
 
 
 def own_targets(lab: Lab) -> Dict[str, List[Target]]:
@@ -58,13 +58,15 @@ def test_a_switch_loses_nothing(lab: Lab, first: str, second: str) -> None:
     assert captured.dropped == 0
 
 
-def under_load(lab: Lab, targets: Dict[str, List[Target]], strategies: List[str]) -> Tuple[List[Stream], Captured]:
+def under_load(
+    lab: Lab, targets: Dict[str, List[Target]], strategies: List[str], **changes: Any
+) -> Tuple[List[Stream], Captured]:
     """Apply one strategy after the other while all clients ask; each of them must be a change."""
     addresses = [address for client in lab.data['proof_clients'] for address in client['addresses']]
     with lab.node.entered(), Capture(addresses) as capture:
         with contextlib.ExitStack() as stack:
             clients = [stack.enter_context(Steady(lab.host(name), targets[name])) for name in targets]
             for strategy in strategies:
-                assert lab.apply(strategy)['changed']
+                assert lab.apply(strategy, **changes)['changed']
                 capture.read()
         return [stream for client in clients for stream in client.streams.values()], capture.captured()

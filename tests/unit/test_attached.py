@@ -12,6 +12,7 @@ from ansible_collections.returntraffic.net.plugins.module_utils.errors import Ke
 from ansible_collections.returntraffic.net.plugins.module_utils.lab import naming
 from ansible_collections.returntraffic.net.plugins.module_utils.lab.attached import (
     Default,
+    duplicate_lines,
     parse_defaults,
     plan_attached,
     unequal_settings,
@@ -109,6 +110,15 @@ def test_a_nic_that_is_not_there_is_named() -> None:
 def test_routes_are_read() -> None:
     listed: List[Dict[str, Any]] = [{'dst': 'default', 'gateway': '10.0.0.254', 'dev': 'eth0'}, {'dev': 'x'}]
     assert parse_defaults('ipv4', listed) == [Default('ipv4', '10.0.0.254', 'eth0'), Default('ipv4', '', 'x')]
+
+
+def test_an_address_that_was_given_up_is_brought_back() -> None:
+    failed = {'local': 'fe80::1', 'prefixlen': 64, 'scope': 'link', 'tentative': True, 'dadfailed': True}
+    good = {'family': 'inet6', 'local': 'fd00::1', 'prefixlen': 64, 'tentative': True}
+    assert duplicate_lines([{'ifname': 'eth0', 'addr_info': [good, failed]}, {'ifname': 'lo'}]) == [
+        'address del fe80::1/64 dev eth0',
+        'address add fe80::1/64 dev eth0 nodad',
+    ]
 
 
 def test_settings_are_compared_but_for_what_forwarding_resets() -> None:

@@ -19,6 +19,7 @@ from kernels import (
     debian,
     guest,
     initramfs,
+    jobs,
     junit,
     machine,
     modules,
@@ -125,6 +126,7 @@ def test_the_command_line_of_qemu(tmp_path: Path) -> None:
     assert shares[0].startswith('local,path=/,mount_tag=host,') and shares[0].endswith(',readonly=on')
     assert shares[1].startswith('local,path=/s,,1,mount_tag=share,') and 'readonly' not in shares[1]
     assert not [word for word in command if 'kvm' in word]
+    assert {'clocksource=hpet', 'no_timer_check'} <= set(pairs['-append'].split())
 
 
 def job(**values: Any) -> guest.Job:
@@ -287,11 +289,18 @@ def test_a_failed_cell_fails_a_job_that_ended_with_zero(tmp_path: Path) -> None:
     assert report.details(found) == ['  failed: a', f'  kept: {tmp_path}']
 
 
+def test_what_a_job_has_measured_is_told(tmp_path: Path) -> None:
+    lines = ['collected 3 items', 'moves: 0 lost', 'matrix: 9 cells', '  4 refused: for a reason', '3 passed in 1 s']
+    (tmp_path / 'job.log').write_text('\n'.join(lines))
+    found = machine.Outcome('6.1', '', folder=tmp_path)
+    assert report.details(found) == ['  moves: 0 lost', '  matrix: 9 cells', '    4 refused: for a reason']
+
+
 def test_the_closing_line_names_the_kernels_that_failed() -> None:
     good = machine.Outcome('6.1', '', cells=junit.Cells(passed=3, skipped=1))
     bad = machine.Outcome('6.12', 'did not boot: not within 180 s', cells=junit.Cells())
     assert report.closing([good, bad], 61.4) == (
-        'kernels: 2 kernels, 4 cells: 3 passed, 0 failed, 1 skipped, 61 s: FAILED on 6.12'
+        'kernels: 2 boots, 4 cells: 3 passed, 0 failed, 1 skipped, 61 s: FAILED on 6.12'
     )
     assert report.closing([good], 5).endswith(': ok')
 
@@ -342,3 +351,52 @@ def test_a_root_gets_a_shell_users_and_mount_points(tmp_path: Path) -> None:
     assert (tmp_path / 'bin' / 'sh').resolve().name == 'dash'
     assert (tmp_path / 'etc' / 'passwd').read_text() == 'passwd of root\n'
     assert (tmp_path / 'proc').is_dir()
+
+
+def test_a_named_job_is_known_by_its_name_and_all_are() -> None:
+    assert [found.name for found in jobs.jobs_named(['trixie', 'loss', 'loss'])] == ['loss', 'trixie']
+    every = jobs.jobs_named([jobs.ALL])
+    assert [found.name for found in jobs.JOBS if found not in every] == ['molecule']
+    with pytest.raises(HarnessError, match="^job: 'gain': all or one of matrix, "):
+        jobs.jobs_named(['gain'])
+
+
+@pytest.mark.parametrize('named', jobs.JOBS, ids=lambda named: str(named.name))
+def test_a_named_job_runs_tests_that_are_there_on_kernels_that_are_there(named: jobs.NamedJob) -> None:
+    assert all((cli.CHECKOUT / test.partition('::')[0]).is_file() for test in named.tests)
+    assert all(catalogue.kernel_named(name) for name in named.kernels)
+    assert named.least > 0
+    assert named.userland in ('', *userland.RELEASES)
+
+
+def test_the_job_of_a_userland_gets_ansible_and_nothing_else_of_ours() -> None:
+    old = jobs.guest_job(jobs.jobs_named(['bullseye'])[0], Path('/srv/checkout'), Path('/srv/old'))
+    assert old.argv[:3] == ('python3', '-m', 'pytest')
+    (folder,) = old.binds
+    assert (folder / 'module_utils' / 'basic.py').is_file()
+    path = guest.environment(old)['PYTHONPATH'].split(':')
+    assert path == ['/srv/checkout/playbooks/collections', '/srv/checkout/tests', str(folder.parent)]
+    assert jobs.guest_job(jobs.jobs_named(['loss'])[0], Path('/srv'), Path('/')).argv[0] == sys.executable
+
+
+def test_a_job_in_which_little_was_tested_has_failed() -> None:
+    well = machine.Outcome('loss-6.1', '', cells=junit.Cells(passed=6))
+    assert cli.demanded(well, 6) == well
+    assert cli.demanded(well, 7).problem == '6 cells passed, at least 7 must'
+    assert cli.demanded(well, None) == well
+    skipped = well._replace(cells=junit.Cells(passed=6, skipped=1))
+    assert cli.demanded(skipped, 6).problem == '1 cells were skipped, none may be'
+    assert cli.demanded(skipped, None) == skipped
+    broken = well._replace(problem='did not boot')
+    assert cli.demanded(broken, 99) == broken
+
+
+def test_a_job_without_its_program_names_the_package() -> None:
+    lacking = jobs.jobs_named(['openvswitch'])[0]._replace(program='no-such-program')
+    with pytest.raises(HarnessError, match='^job openvswitch: missing: apt-get install openvswitch-switch$'):
+        jobs.check_program(lacking)
+
+
+def test_a_named_job_takes_no_other_job(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(['--job', 'loss', '--', 'true']) == 2
+    assert 'a named job says itself what it runs' in capsys.readouterr().err

@@ -39,9 +39,30 @@ def frame(nic: str, vlan: bool = False) -> Frame:
             ['eth0', 'br-ex'],
             ['eth0'],
         ),
+        (
+            [link('eth1', 'veth', 'ovs-system'), link('ovs-system', 'openvswitch'), link('br1', 'openvswitch')],
+            ['eth1', 'br1'],
+            ['eth1'],
+        ),
+        (
+            [link('tunnel', 'vxlan', 'ovs-system'), link('ovs-system', 'openvswitch'), link('br1', 'openvswitch')],
+            ['br1'],
+            ['br1'],
+        ),
         ([], ['eth7'], ['eth7']),
     ],
-    ids=['plain', 'vrf', 'bridge', 'bond', 'veth inside', 'veth outwards', 'open vswitch', 'unknown'],
+    ids=[
+        'plain',
+        'vrf',
+        'bridge',
+        'bond',
+        'veth inside',
+        'veth outwards',
+        'open vswitch',
+        'open vswitch in a container',
+        'open vswitch over a tunnel',
+        'unknown',
+    ],
 )
 def test_each_packet_counts_on_its_nic(links: list[Link], seen: list[str], nics: list[str]) -> None:
     assert [kept.nic for kept in only_nics([frame(nic) for nic in seen], links)] == nics

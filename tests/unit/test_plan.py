@@ -33,7 +33,8 @@ def test_nothing_to_do_is_no_change() -> None:
 
 
 def test_exclusions_come_before_the_selectors_they_protect_from() -> None:
-    assert make_plan(desired(), Observed()).add_rules == (EXCLUSION, RULE)
+    plan = make_plan(desired(), Observed())
+    assert (plan.add_protecting_rules, plan.add_rules) == ((EXCLUSION,), (RULE,))
 
 
 def test_a_new_gateway_replaces_the_route_in_place() -> None:
@@ -58,7 +59,8 @@ def test_a_foreign_route_in_the_way_is_an_error() -> None:
 def test_a_sysctl_is_remembered_before_it_is_set() -> None:
     host = Observed(sysctls={RP: '0'})
     plan = make_plan(desired(sysctls={Sysctl(RP, '2'): 'why'}), host)
-    assert plan.remember == {RP: '0'}
+    assert plan.nft_first is not None
+    assert plan.nft_first.saved == {RP: '0'}
     assert plan.set_sysctls == (Sysctl(RP, '2'),)
     assert plan.nft is not None
     assert plan.nft.saved == {RP: '0'}

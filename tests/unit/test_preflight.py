@@ -10,7 +10,7 @@ from typing import Any, List
 import pytest
 from ansible_collections.returntraffic.net.plugins.module_utils.bind import bind
 from ansible_collections.returntraffic.net.plugins.module_utils.intent import parse_policy
-from ansible_collections.returntraffic.net.plugins.module_utils.nft import ct, meta, set_bits
+from ansible_collections.returntraffic.net.plugins.module_utils.nft import ct, match, meta, set_bits
 from ansible_collections.returntraffic.net.plugins.module_utils.objects import NextHop, Route, Rule
 from ansible_collections.returntraffic.net.plugins.module_utils.preflight import (
     REFUSED,
@@ -129,3 +129,25 @@ def test_src_valid_mark_is_told() -> None:
 def test_overlaps_are_seen_without_a_policy() -> None:
     host = make_host(rules=(Rule('ipv6', 3999, table=7, protocol=3), Rule('ipv4', 4000, table=7, protocol=3)))
     assert [item.subject for item in overlaps(host, 3000, 1000, 0xFF0000)] == ['ipv6 3999']
+
+
+def flowtable_rule(*matches: Any) -> Any:
+    """A rule of others as `nft -j` lists it."""
+    return {
+        'rule': {
+            'family': 'inet', 'table': 'fastpath', 'chain': 'forward',
+            'expr': [*matches, {'flow': {'op': 'add', 'flowtable': '@fast'}}],
+        }
+    }  # fmt: skip
+
+
+def test_a_flowtable_that_requests_fill_is_told_where_marks_are() -> None:
+    established = match(ct('state'), 'established')
+    any_direction = [flowtable_rule(established), flowtable_rule(established)]
+    for strategy in ('mark', 'connmark'):
+        told = findings(strategy, foreign_nft=any_direction)
+        assert levels(told) == [(WARNING, 'flowtable', 'nft inet fastpath forward')]
+        assert 'ct direction reply' in told[0].cure
+    for strategy in ('static', 'source', 'vrf'):
+        assert findings(strategy, foreign_nft=any_direction) == []
+    assert findings('connmark', foreign_nft=[flowtable_rule(match(ct('direction'), 'reply'))]) == []

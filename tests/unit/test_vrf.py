@@ -91,7 +91,7 @@ def test_absent_moves_back_with_the_routes_of_others() -> None:
     assert [(move.nic, move.before, move.after, move.routes_after) for move in plan.moves] == [
         ('eth1', 'vrf-network1', None, (STATIC,))
     ]
-    assert plan.delete_vrfs == (vrf,)
+    assert plan.delete_links == (vrf,)
 
 
 def test_a_vrf_of_others_with_that_name_and_table_is_taken_as_it_is() -> None:
@@ -101,7 +101,22 @@ def test_a_vrf_of_others_with_that_name_and_table_is_taken_as_it_is() -> None:
     plan = planned(host, networks=networks, services=[])
     assert (plan.add_vrfs, plan.moves) == ((), ())
     assert {route.table for route in plan.add_routes} == {77}
-    assert make_plan(Desired(), host).delete_vrfs == ()
+    assert make_plan(Desired(), host).delete_links == ()
+
+
+def test_the_routes_of_a_vrf_of_others_are_not_made_a_second_time() -> None:
+    links = (Link(9, 'blue', kind='vrf', vrf_table=77), Link(3, 'eth1', '02:00:00:00:00:03', master='blue'))
+    theirs = Route('ipv4', 77, '0.0.0.0/0', next_hops=(NextHop('10.111.221.21', 'eth1'),), protocol=4)
+    whole = {'networks': [{**make_intent()['networks'][0], 'vrf': 'blue'}], 'services': []}
+    host = host_with(*links, routes=(*make_host().routes, theirs))
+    wanted = compiled(host, **whole).routes
+    assert theirs._replace(protocol=201) not in wanted
+    # What is ours stays ours.
+    again = host_with(*links, routes=(*make_host().routes, theirs, *wanted))
+    assert compiled(again, **whole).routes == wanted
+    other = theirs._replace(next_hops=(NextHop('10.111.221.99', 'eth1'),))
+    with pytest.raises(PolicyError, match='there is one already with protocol 4, which is not ours to replace'):
+        planned(host_with(*links, routes=(*make_host().routes, other)), **whole)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import List, Mapping, Optional
 
 from ..errors import KernelError
 from ..objects import Address
-from .netlink import Netlink, attribute, attributes
+from .netlink import NLM_F_CREATE, NLM_F_EXCL, Message, Netlink, attribute, attributes
 from .prefixes import FAMILY_NAMES, FAMILY_NUMBERS, pack_address, unpack_address
 
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
@@ -20,12 +20,20 @@ _ADDRESS, _LOCAL = 1, 2
 _HEADER = struct.Struct('=BBBBI')
 
 
-def encode(address: Address, indexes: Mapping[str, int]) -> bytes:
+SCOPE_HOST = 254
+
+
+def add_message(address: Address, indexes: Mapping[str, int], scope: int) -> Message:
+    """Gives a device an address; refused (EEXIST) when it has it."""
+    return Message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, encode(address, indexes, scope))
+
+
+def encode(address: Address, indexes: Mapping[str, int], scope: int = 0) -> bytes:
     """Header and attributes for RTM_NEWADDR and RTM_DELADDR; KernelError names a device that is not there."""
     if address.device not in indexes:
         raise KernelError('find', f'device {address.device}', f'no such device; there are {", ".join(indexes)}')
     packed = pack_address(address.address)
-    head = _HEADER.pack(FAMILY_NUMBERS[address.family], address.prefix_length, 0, 0, indexes[address.device])
+    head = _HEADER.pack(FAMILY_NUMBERS[address.family], address.prefix_length, 0, scope, indexes[address.device])
     return head + attribute(_LOCAL, packed) + attribute(_ADDRESS, packed)
 
 

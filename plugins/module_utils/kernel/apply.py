@@ -11,10 +11,10 @@ from typing import Any, Callable, Iterable, List, Optional, Sequence
 
 from ..errors import KernelError
 from ..nft import NftTable, transition
-from ..objects import ALIAS, Link, Route, Sysctl, Vrf
+from ..objects import ALIAS, Link, Route, Sysctl, Veth
 from ..plan import Move, Plan
 from ..text import route_text, rule_text
-from . import links, routes, rules
+from . import addresses, links, routes, rules
 from .changes import ADD, DELETE, REPLACE, Change, inverse, send_changes
 from .netlink import Message, Netlink
 from .nftables import apply_commands
@@ -50,32 +50,52 @@ def _after_undo(error: KernelError, undo: Sequence[Undo]) -> KernelError:
 
 def _carry_out(plan: Plan, netlink: Netlink, undo: List[Undo], drain: float) -> None:
     """The order is the one of docs/architecture.md: add before delete, sysctls first and last."""
-    table = plan.nft_before
-    if plan.remember:
-        table = _nft(table, _remembering(table, plan), undo)
+    table = _nft(plan.nft_before, plan.nft_first, undo)
     _sysctls(plan.set_sysctls, undo)
-    for vrf in plan.add_vrfs:
-        _add_vrf(netlink, vrf, undo)
-    for move in plan.moves:
-        _move(netlink, move, undo)
+    _devices(plan, netlink, undo)
     _routes(netlink, [Change(ADD, route) for route in plan.add_routes], undo)
     _routes(netlink, [Change(REPLACE, new, old) for old, new in plan.replace_routes], undo)
+    _rules(netlink, [Change(ADD, rule) for rule in plan.add_protecting_rules], undo)
+    _rules(netlink, [Change(DELETE, rule) for rule in plan.take_local], undo)
+    for move in plan.moves:
+        _move(netlink, move, undo)
     _rules(netlink, [Change(ADD, rule) for rule in plan.add_rules], undo)
     table = _nft(table, plan.nft_during, undo)
     if plan.drain:
         time.sleep(drain)
     table = _nft(table, plan.nft, undo)
+    _rules(netlink, [Change(ADD, rule) for rule in plan.give_local], undo)
     _rules(netlink, _deletions(plan), undo)
     _routes(netlink, [Change(DELETE, route) for route in plan.delete_routes], undo)
-    for link in plan.delete_vrfs:
-        _delete_vrf(netlink, link, undo)
+    for link in plan.delete_links:
+        _delete_link(netlink, link, undo)
     _sysctls(plan.restore_sysctls, undo)
     _nft(table, plan.nft_after, undo)
 
 
-def _add_vrf(netlink: Netlink, vrf: Vrf, undo: List[Undo]) -> None:
-    undo.append(partial(_delete_by_name, netlink, vrf.name))
-    _make_vrf(netlink, vrf.name, vrf.table)
+def _devices(plan: Plan, netlink: Netlink, undo: List[Undo]) -> None:
+    """Pairs come up last, with their settings and in their VRFs."""
+    for vrf in plan.add_vrfs:
+        undo.append(partial(_delete_by_name, netlink, vrf.name))
+        _make_vrf(netlink, vrf.name, vrf.table)
+    for veth in plan.add_veths:
+        _delete_by_name(netlink, veth.outer)  # what is left of a pair that is not as it should be
+        undo.append(partial(_delete_by_name, netlink, veth.outer))
+        _request(netlink, 'add', f'veth {veth.outer} {veth.inner}', [links.veth_message(veth)])
+        _tag_and_enslave(netlink, veth)
+    _sysctls(plan.set_device_sysctls, undo)
+    for veth in plan.add_veths:
+        _request(
+            netlink, 'set up', f'veth {veth.outer} {veth.inner}', [*map(links.up_message, (veth.inner, veth.outer))]
+        )
+
+
+def _tag_and_enslave(netlink: Netlink, veth: Veth) -> None:
+    indexes = {name: _found(netlink, name).number for name in (veth.outer, veth.inner, veth.vrf)}
+    tags = [links.alias_message(name, ALIAS) for name in (veth.outer, veth.inner)]
+    inside = links.master_message(indexes[veth.inner], indexes[veth.vrf])
+    address = addresses.add_message(veth.address, indexes, addresses.SCOPE_HOST)
+    _request(netlink, 'tag', f'veth {veth.outer} {veth.inner}', [*tags, inside, address])
 
 
 def _make_vrf(netlink: Netlink, name: str, table: int) -> None:
@@ -89,12 +109,14 @@ def _delete_by_name(netlink: Netlink, name: str) -> None:
     """Undo of an addition that may have been refused: then there is nothing of ours to delete."""
     there = _find(netlink, name)
     if there is not None and there.alias == ALIAS:
-        _request(netlink, 'delete', f'vrf {name}', [links.delete_message(there)])
+        _request(netlink, 'delete', f'device {name}', [links.delete_message(there)])
 
 
-def _delete_vrf(netlink: Netlink, link: Link, undo: List[Undo]) -> None:
-    _request(netlink, 'delete', f'vrf {link.name}', [links.delete_message(link)])
-    undo.append(partial(_make_vrf, netlink, link.name, link.vrf_table or 0))
+def _delete_link(netlink: Netlink, link: Link, undo: List[Undo]) -> None:
+    """A VRF comes again when something is refused later; all that could be are sysctls and the end of our nft table."""
+    _request(netlink, 'delete', f'{link.kind} {link.name}', [links.delete_message(link)])
+    if link.kind == 'vrf':
+        undo.append(partial(_make_vrf, netlink, link.name, link.vrf_table or 0))
 
 
 def _move(netlink: Netlink, move: Move, undo: List[Undo]) -> None:
@@ -130,12 +152,6 @@ def _request(netlink: Netlink, operation: str, subject: str, messages: Sequence[
 def _deletions(plan: Plan) -> List[Change]:
     """Deletions that cannot hit a rule of ours that is to stay."""
     return rules.rule_changes(delete=plan.delete_rules, among=[*plan.rules_before, *plan.add_rules])
-
-
-def _remembering(table: Optional[NftTable], plan: Plan) -> NftTable:
-    """The table as it is, with what the sysctls are now: written down before the first of them changes."""
-    before = table or NftTable()
-    return NftTable(before.chains, before.maps, {**before.saved, **plan.remember})
 
 
 def _nft(before: Optional[NftTable], after: Optional[NftTable], undo: List[Undo]) -> Optional[NftTable]:

@@ -9,14 +9,14 @@ import struct
 from typing import List, Mapping, Optional
 
 from ..errors import KernelError
-from ..objects import Link
+from ..objects import Link, Veth
 from .netlink import NLM_F_CREATE, NLM_F_EXCL, Message, Netlink, attribute, attributes
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
 
 _ADDRESS, _IFNAME, _MTU, _LINK, _MASTER, _LINKINFO, _ALIAS, _EXT_MASK, _LINK_NETNSID = 1, 3, 4, 5, 10, 18, 20, 29, 37
-_INFO_KIND, _INFO_DATA, _VRF_TABLE = 1, 2, 1
-_IFF_UP = 0x1
+_INFO_KIND, _INFO_DATA, _VRF_TABLE, _VETH_PEER = 1, 2, 1, 1
+_IFF_UP, _IFF_NOARP = 0x1, 0x80
 _SKIP_STATISTICS = 0x8
 
 _HEADER = struct.Struct('=BxHiII')
@@ -102,6 +102,22 @@ def with_names(links: List[Link]) -> List[Link]:
 def add_message(link: Link) -> Message:
     """Makes a device; refused (EEXIST) when the name is taken."""
     return Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, encode(link, {}))
+
+
+def veth_message(veth: Veth) -> Message:
+    """Makes a pair, both ends down and without ARP; refused (EEXIST) when a name is taken (linux/veth.h)."""
+    peer = attribute(_VETH_PEER, _veth_end(veth.inner, veth.mac))
+    info = attribute(_INFO_KIND, b'veth') + attribute(_INFO_DATA, peer)
+    return Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, _veth_end(veth.outer, veth.mac) + attribute(_LINKINFO, info))
+
+
+def _veth_end(name: str, mac: str) -> bytes:
+    address = bytes.fromhex(mac.replace(':', ''))
+    return (
+        _HEADER.pack(0, 0, 0, _IFF_NOARP, _IFF_NOARP)
+        + attribute(_IFNAME, name.encode() + b'\0')
+        + attribute(_ADDRESS, address)
+    )
 
 
 def up_message(name: str) -> Message:

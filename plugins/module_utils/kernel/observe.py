@@ -21,6 +21,7 @@ _GLOBAL_SYSCTLS = (
     'net/ipv4/ip_forward',
     'net/ipv6/conf/all/forwarding',
     'net/ipv4/conf/all/rp_filter',
+    'net/ipv4/conf/default/rp_filter',
     'net/ipv4/conf/all/src_valid_mark',
     'net/ipv4/tcp_l3mdev_accept',
     'net/ipv4/udp_l3mdev_accept',
@@ -29,6 +30,7 @@ _NIC_SYSCTLS = (
     'net/ipv4/conf/{}/rp_filter',
     'net/ipv4/conf/{}/src_valid_mark',
     'net/ipv6/conf/{}/keep_addr_on_down',
+    'net/ipv6/conf/{}/addr_gen_mode',
 )
 
 

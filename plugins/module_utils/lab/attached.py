@@ -9,7 +9,7 @@ by its MAC once it has the lab's, before that by an address.
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Tuple
+from typing import Any, Iterable, Iterator, List, Mapping, NamedTuple, Tuple
 
 from ..errors import KernelError
 from .containers import gateway_of
@@ -29,6 +29,21 @@ class Default(NamedTuple):
 def parse_defaults(family: str, data: Iterable[Mapping[str, Any]]) -> List[Default]:
     """The output of `ip -j route show default` of one family."""
     return [Default(family, str(item.get('gateway', '')), str(item.get('dev', ''))) for item in data]
+
+
+def duplicate_lines(data: Iterable[Mapping[str, Any]]) -> List[str]:
+    """Lines that bring addresses back which duplicate address detection has given up, from `ip -j address`.
+
+    A container that is made anew has the MAC of the former one, whose network may take a moment to be gone; what the
+    kernel saw of it then it would hold against the new one for ever.
+    """
+    lines: List[str] = []
+    for item in data:
+        for info in item.get('addr_info', ()):
+            if info.get('dadfailed'):
+                address = f'{info["local"]}/{info["prefixlen"]} dev {item["ifname"]}'
+                lines += [f'address del {address}', f'address add {address} nodad']
+    return lines
 
 
 def plan_attached(topology: Topology, seen: Seen, defaults: Iterable[Default]) -> Tuple[str, ...]:
@@ -62,11 +77,12 @@ def _name_lines(found: Mapping[str, LinkSeen], seen: Seen) -> Iterator[str]:
     """Renames by way of names that nobody has, as NICs may have to swap theirs. A link that is up keeps its name."""
     wrong = {link.name: name for name, link in found.items() if link.name != name}
     in_the_way = {name for name in wrong.values() if name in seen.links and name not in wrong}
-    number = 0
-    passing: Dict[str, str] = {}
-    for name in (*wrong, *sorted(in_the_way)):
-        number = next(free for free in range(number + 1, 10000) if f'nic{free}' not in seen.links)
-        passing[name] = f'nic{number}'
+    moving = (*wrong, *sorted(in_the_way))
+    free = [
+        name for number in range(1, len(seen.links) + len(moving) + 1) if (name := f'nic{number}') not in seen.links
+    ]
+    passing = dict(zip(moving, free))
+    for name in moving:
         yield f'link set dev {name} down'
         yield f'link set dev {name} name {passing[name]}'
     for name, wanted in wrong.items():

@@ -20,6 +20,7 @@ from ..errors import KernelError
 from ..objects import Link
 from .bpf import SNAP_LENGTH, compile_filter, pack
 from .frames import Frame, from_row, parse
+from .nics import switch_ports
 
 # linux/if_ether.h, linux/if_packet.h, asm-generic/socket.h: not named by Python's socket module.
 _ETH_P_ALL = 0x0003
@@ -40,8 +41,8 @@ BUFFER = 16 << 20
 #: More frames than this are counted as dropped: a proof needs dozens.
 MOST_FRAMES = 500000
 
-#: Time, NIC, outgoing, VLAN tag, the packet's first octets.
-_Raw = Tuple[float, str, bool, bool, bytes]
+#: Time, NIC, outgoing, VLAN tag, for another station, the packet's first octets.
+_Raw = Tuple[float, str, bool, bool, bool, bytes]
 
 
 class Captured(NamedTuple):
@@ -65,6 +66,8 @@ class Capture:
         self._most = most_frames
         self._dropped = 0
         self.socket = _open(pack(compile_filter(addresses)), buffer)
+        #: Packets that the kernel has queued for us, as far as it told, less those that were read.
+        self._queued = _discard_unfiltered(self.socket)
 
     def __enter__(self) -> Capture:
         return self
@@ -81,34 +84,48 @@ class Capture:
         self.socket.close()
 
     def read(self) -> None:
-        """Takes all that is queued, without waiting."""
-        while True:
+        """Takes all that is queued when it begins, without waiting. On a busy host what comes meanwhile has no end.
+
+        By count and not by time stamp: the kernel begins to stamp a moment after it was asked to, and until then the
+        stamp is that of the reading.
+        """
+        self._ask()
+        while self._queued > 0:
             try:
                 self._keep(*self.socket.recvmsg(SNAP_LENGTH, 128))
+                self._queued -= 1
             except BlockingIOError:
-                return
+                self._queued = 0
             except OSError as problem:
                 # A NIC that goes down is told to every packet socket once; the others go on.
                 if problem.errno != errno.ENETDOWN:
                     raise KernelError('read', 'packet socket', problem.strerror or '', problem.errno or 0) from problem
 
+    def _ask(self) -> None:
+        packets, drops = _statistics(self.socket)
+        self._queued += packets - drops
+        self._dropped += drops
+
     def captured(self, links: Sequence[Link] = ()) -> Captured:
-        """All frames so far, after a last `read`."""
+        """All frames so far, after a last `read`.
+
+        A frame for another station's MAC, seen only since the NIC is promiscuous, does not come in here, unless the
+        NIC is a port of Open vSwitch: then the MAC is that of the bridge, which may be another one than the NIC's.
+        """
         self.read()
-        self._dropped += _statistics(self.socket)[1]
-        parsed = (parse(data, time, nic, outgoing, vlan) for time, nic, outgoing, vlan, data in self._raw)
+        ports = switch_ports(links)
+        here = (row for row in self._raw if not row[4] or row[1] in ports)
+        parsed = (parse(data, time, nic, outgoing, vlan) for time, nic, outgoing, vlan, _other, data in here)
         return Captured([frame for frame in parsed if frame is not None], list(links), self._dropped)
 
     def _keep(self, data: bytes, ancillary: List[Tuple[int, int, bytes]], _flags: int, address: Any) -> None:
         nic, protocol, packet_type = address[:3]
-        # A frame for another station's MAC, seen only since the NIC is promiscuous, does not come in here.
-        if packet_type == _OTHER_HOST:
-            return
         if len(self._raw) >= self._most:
             self._dropped += 1
             return
         time, vlan = _read_ancillary(ancillary)
-        self._raw.append((time, nic, packet_type == _OUTGOING, vlan or protocol in _VLAN_PROTOCOLS, data))
+        outgoing, other = packet_type == _OUTGOING, packet_type == _OTHER_HOST
+        self._raw.append((time, nic, outgoing, vlan or protocol in _VLAN_PROTOCOLS, other, data))
 
 
 def to_json(captured: Captured) -> Any:
@@ -147,7 +164,6 @@ def _open(program: bytes, buffer: int) -> socket.socket:
     sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
     sock.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 1)
     _enlarge(sock, buffer)
-    _discard_unfiltered(sock)
     return sock
 
 
@@ -166,17 +182,20 @@ def _enlarge(sock: socket.socket, buffer: int) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
 
 
-def _discard_unfiltered(sock: socket.socket) -> None:
-    """What came between the socket's making and its filter is nobody's, lost or not."""
+def _discard_unfiltered(sock: socket.socket) -> int:
+    """What came between the socket's making and its filter is nobody's, lost or not; how many came since and wait."""
+    discarded = 0
     try:
         while True:
             sock.recv(1)
+            discarded += 1
     except BlockingIOError:
-        _statistics(sock)
+        packets, drops = _statistics(sock)
+        return packets - drops - discarded
 
 
 def _statistics(sock: socket.socket) -> Tuple[int, int]:
-    """Packets and drops since the last call (PACKET_STATISTICS resets them)."""
+    """Packets, the dropped among them, and drops since the last call (PACKET_STATISTICS of packet(7) resets them)."""
     packets, drops = struct.unpack('=II', sock.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))
     return packets, drops
 

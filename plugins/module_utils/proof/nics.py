@@ -11,7 +11,8 @@ NIC of the proof is the device that the IP layer knows: the one that has the net
 - The device below a VLAN: the VLAN, for what bears a tag; else in by VLAN 10 and out
   by VLAN 20 would look like one NIC.
 - A VRF device: the NIC that is enslaved to it; else two NICs of a VRF would look like one.
-- An internal port of Open vSwitch: the physical port, where packets enter the switch.
+- An internal port of Open vSwitch: the port that leads out of the host (a NIC, a bond, a VLAN, a veth
+  whose other end is elsewhere), where packets enter the switch.
 - A veth with both ends in this namespace is a way inside the host, and no NIC.
 
 A macvlan or ipvlan in the same namespace is not told from the NIC it stands on: a
@@ -36,12 +37,22 @@ def only_nics(frames: Sequence[Frame], links: Sequence[Link]) -> List[Frame]:
 
 def _hidden(links: Sequence[Link]) -> Set[str]:
     kinds = {link.name: link.kind for link in links}
-    physical_ports = any(kinds.get(link.master or '') == 'openvswitch' and link.kind is None for link in links)
+    ways_out = switch_ports(links)
     return {
         link.name
         for link in links
         if link.kind == 'vrf'
         or kinds.get(link.master or '') in _ONE_NETWORK
         or (link.kind == 'veth' and link.lower is not None)
-        or (link.kind == 'openvswitch' and physical_ports)
+        or (link.kind == 'openvswitch' and ways_out)
     }
+
+
+def switch_ports(links: Sequence[Link]) -> Set[str]:
+    """The ports of Open vSwitch that lead out of the host: not its own, nor tunnels."""
+    switches = {link.name for link in links if link.kind == 'openvswitch'}
+    return {link.name for link in links if link.master in switches and _leads_out(link)}
+
+
+def _leads_out(link: Link) -> bool:
+    return link.kind in (None, 'bond', 'team', 'vlan') or (link.kind == 'veth' and link.lower is None)

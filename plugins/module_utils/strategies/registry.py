@@ -12,6 +12,7 @@ from ..desired import Desired
 from ..observed import Observed
 from .connmark import compile_connmark
 from .mark import compile_mark
+from .reverse_path import reverse_path_chain
 from .source import compile_source
 from .static import compile_static
 from .vrf import compile_vrf
@@ -27,4 +28,8 @@ COMPILERS: Dict[str, Callable[[Bound, Observed], Desired]] = {
 
 def compile_policy(bound: Bound, host: Observed) -> Desired:
     """What the policy's strategy asks for on this host."""
-    return COMPILERS[bound.policy.strategy](bound, host)
+    desired = COMPILERS[bound.policy.strategy](bound, host)
+    if bound.policy.strict_reverse_path:
+        # Inside a VRF the lookup needs no mark: it honours the VRF of the interface.
+        desired.reverse_path = reverse_path_chain(bound, marked=desired.nft is not None and not desired.vrfs)
+    return desired
