@@ -16,8 +16,16 @@ from . import recipes
 Unit = Union[recipes.Tools, recipes.Base, recipes.Image]
 
 HERE = Path(__file__).resolve().parent
-#: Where the echo server of the project is; the image `echo` has a copy.
+#: Where the echo server of the project is, and the files of it; the image `echo` has a copy of them.
 MODULE_UTILS = HERE.parent / 'plugins' / 'module_utils'
+ECHO_SERVER = (
+    'errors.py',
+    'values.py',
+    'kernel/prefixes.py',
+    'lab/echo_server.py',
+    'lab/echo_sockets.py',
+    'lab/echo_spec.py',
+)
 _LENGTH = 16
 
 
@@ -62,7 +70,7 @@ def files(unit: Unit) -> Iterator[Path]:
     elif isinstance(unit, recipes.Image):
         yield from _below(HERE / unit.folder)
         if unit.name == 'echo':
-            yield from _below(MODULE_UTILS)
+            yield from (MODULE_UTILS / name for name in ECHO_SERVER)
 
 
 def keys(source: str) -> Dict[str, str]:

@@ -108,8 +108,9 @@ def _fill_context(unit: recipes.Image, folder: Path, known: Dict[str, str]) -> N
     for name, module, path in unit.sources:
         shutil.copytree(module_folder(name, module) / path, folder / 'module', copy_function=_copy)
     if unit.name == 'echo':
-        ignored = shutil.ignore_patterns('__pycache__')
-        shutil.copytree(keys.MODULE_UTILS, folder / 'module_utils', ignore=ignored)
+        for name in keys.ECHO_SERVER:
+            (folder / 'module_utils' / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(keys.MODULE_UTILS / name, folder / 'module_utils' / name)
 
 
 def _copy(source: str, target: str) -> None:

@@ -15,10 +15,14 @@ from typing import Any, Dict, FrozenSet, List, Optional, Tuple
 from . import values
 from .errors import PolicyError
 
-STRATEGIES = ('static', 'source', 'mark', 'connmark', 'vrf')
+STRATEGIES = ('static', 'source', 'mark', 'connmark', 'vrf', 'egress_service')
 #: What tells a reply's network where strategy vrf has put the network into a VRF.
 SELECTORS = ('source', 'mark', 'connmark')
-DATA_PATHS = ('host', 'dnat')
+#: Who answers a request: a process of the host, pods behind the host's own address translation, or pods behind the
+#: virtual switch of OVN-Kubernetes in local gateway mode.
+DATA_PATHS = ('host', 'dnat', 'ovn_kubernetes')
+#: The transport protocols of a Service's ports (Kubernetes API, ServicePort), and their numbers.
+PROTOCOLS: Dict[str, int] = {'tcp': 6, 'udp': 17, 'sctp': 132}
 #: How a network's interface may be told; exactly one of them.
 FINDERS = ('interface', 'mac', 'subnet', 'address')
 
@@ -30,9 +34,13 @@ _LAST_ZONE = 0xFFFF
 #: Tables that are the kernel's: unspec, compat, default, main, local.
 _KERNEL_TABLES: FrozenSet[int] = frozenset((0, 252, 253, 254, 255))
 
+#: Where replies of a Service with externalTrafficPolicy Local come from in OVN-Kubernetes 1.0: the .3 of its masquerade
+#: subnets (option --gateway-v4-masquerade-subnet; 169.254.169.3 in clusters that began with an older one).
+MASQUERADE = ('169.254.0.3', 'fd69::3')
+
 #: Dictionaries, because key views compare in C; ten thousand services are parsed in a run.
 NETWORK_KEYS = dict.fromkeys(('name', *FINDERS, 'gateways', 'table', 'mark', 'clients', 'onlink', 'vrf'))
-SERVICE_KEYS = dict.fromkeys(('name', 'network', 'vips', 'backends', 'data_path'))
+SERVICE_KEYS = dict.fromkeys(('name', 'network', 'vips', 'backends', 'data_path', 'cluster_ips', 'node_ports'))
 POLICY_KEYS = dict.fromkeys(
     (
         'strategy',
@@ -51,6 +59,7 @@ POLICY_KEYS = dict.fromkeys(
         'zone_base',
         'strict_reverse_path',
         'veth',
+        'masquerade',
     )
 )
 
@@ -72,13 +81,18 @@ class Network:
 
 @dataclass(frozen=True)
 class Service:
-    """One service: its VIPs, the network they are reached over, and the pods behind."""
+    """One service: its VIPs, the network they are reached over, and what its replies come from.
+
+    `node_ports` are (protocol, port); with cluster_ips they are for data path ovn_kubernetes only.
+    """
 
     name: str
     network: str
     vips: Tuple[str, ...]
     backends: Tuple[str, ...]
     data_path: str
+    cluster_ips: Tuple[str, ...] = ()
+    node_ports: Tuple[Tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,6 +115,7 @@ class ReturnPolicy:
     zone_base: int
     strict_reverse_path: bool
     veth: bool
+    masquerade: Dict[str, str]
 
 
 def parse_policy(data: Any) -> ReturnPolicy:
@@ -131,6 +146,7 @@ def parse_policy(data: Any) -> ReturnPolicy:
         zone_base=values.integer('zone_base', given.get('zone_base', 3000), 1, _LAST_ZONE - len(given['networks'])),
         strict_reverse_path=values.boolean('strict_reverse_path', given.get('strict_reverse_path', False)),
         veth=values.boolean('veth', given.get('veth', False)),
+        masquerade=values.by_family('masquerade', _addresses('masquerade', given.get('masquerade', MASQUERADE), 0)),
     )
     _check_whole(policy)
     return policy
@@ -206,11 +222,34 @@ def _service(key: str, data: Any) -> Service:
     given = values.mapping(key, data, SERVICE_KEYS, required=('network', 'vips'))
     vips = _addresses(f'{key}.vips', given['vips'], least=1)
     backends = _addresses(f'{key}.backends', given.get('backends'), least=0)
-    path = values.choice(f'{key}.data_path', given.get('data_path', 'dnat' if backends else 'host'), DATA_PATHS)
-    if (path == 'dnat') != bool(backends):
-        raise PolicyError(f'{key}.data_path', path, 'dnat needs backends, and host has none')
+    cluster_ips = _addresses(f'{key}.cluster_ips', given.get('cluster_ips'), least=0)
+    node_ports = _node_ports(f'{key}.node_ports', given['node_ports']) if 'node_ports' in given else ()
+    path = _data_path(key, given, bool(backends), bool(cluster_ips or node_ports))
     name = values.name(f'{key}.name', given.get('name', vips[0].replace(':', '-').strip('-')))
-    return Service(name, values.name(f'{key}.network', given['network']), vips, backends, path)
+    network = values.name(f'{key}.network', given['network'])
+    return Service(name, network, vips, backends, path, cluster_ips, node_ports)
+
+
+def _data_path(key: str, given: Dict[str, Any], backends: bool, of_cluster: bool) -> str:
+    """The data path, told or by what is given for it; what belongs to another one is an error."""
+    guess = 'ovn_kubernetes' if of_cluster else 'dnat' if backends else 'host'
+    path = values.choice(f'{key}.data_path', given.get('data_path', guess), DATA_PATHS)
+    if (path == 'dnat') != backends:
+        raise PolicyError(f'{key}.data_path', path, 'dnat needs backends, and the others have none')
+    if (path == 'ovn_kubernetes') != of_cluster:
+        raise PolicyError(
+            f'{key}.data_path', path, 'ovn_kubernetes needs cluster_ips or node_ports, and the others have none'
+        )
+    return path
+
+
+def _node_ports(key: str, data: Any) -> Tuple[Tuple[str, int], ...]:
+    given = values.mapping(key, data, PROTOCOLS)
+    return tuple(
+        (protocol, values.integer(f'{key}.{protocol}', port, 1, 0xFFFF))
+        for protocol, ports in given.items()
+        for port in values.sequence(f'{key}.{protocol}', ports, least=1)
+    )
 
 
 def _addresses(key: str, data: Any, least: int) -> Tuple[str, ...]:
@@ -235,6 +274,7 @@ def _check_whole(policy: ReturnPolicy) -> None:
     if policy.zones and policy.selector != 'connmark':
         raise PolicyError('zones', True, f'is for connmark; {policy.selector} does not look at connections')
     _check_veth(policy)
+    _check_reverse_path(policy)
     room = values.mask_values(policy.mark_mask)[1]
     if len(names) > room:
         raise PolicyError(
@@ -248,6 +288,14 @@ def _check_veth(policy: ReturnPolicy) -> None:
         raise PolicyError('veth', True, f'is for strategy vrf only, not for {policy.strategy}')
     if policy.veth and not policy.services:
         raise PolicyError('services', [], 'veth leads the VIPs over a veth pair, one route each, and needs them listed')
+
+
+def _check_reverse_path(policy: ReturnPolicy) -> None:
+    """Nft's fib looks up by address and mark only, so it does not find the way back that a port tells."""
+    by_port = any(service.node_ports for service in policy.services) and policy.selector in ('source', 'mark')
+    if policy.strict_reverse_path and (by_port or policy.strategy == 'egress_service'):
+        reason = 'would drop requests whose way back a port tells (externalTrafficPolicy Local); use strategy connmark'
+        raise PolicyError('strict_reverse_path', True, reason)
 
 
 def _check_families(key: str, service: Service, gateways: Dict[str, str]) -> None:

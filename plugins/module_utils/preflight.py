@@ -87,7 +87,7 @@ def _no_first_route(bound: Bound, desired: Desired, host: Observed) -> Iterator[
 
 def _forwarding(bound: Bound, host: Observed) -> Iterator[Finding]:
     services = bound.policy.services
-    backends = {family_of(address) for service in services for address in service.backends}
+    backends = {family_of(address) for service in services for address in (*service.backends, *service.cluster_ips)}
     # A veth pair is one more device that packets are forwarded to.
     vips = {family_of(vip) for service in services for vip in service.vips} if bound.policy.veth else set()
     for family in sorted(backends | vips):
@@ -126,7 +126,8 @@ def _vips(bound: Bound, host: Observed) -> Iterator[Finding]:
         return
     known = {item.address for item in host.addresses} | _addresses_in(host.foreign_nft or ())
     prefixes = [route.destination for route in host.routes if route.table == LOCAL and route.type == 'local']
-    unknown = [(service.name, vip) for service in bound.policy.services for vip in service.vips if vip not in known]
+    services = [service for service in bound.policy.services if service.data_path != 'ovn_kubernetes']
+    unknown = [(service.name, vip) for service in services for vip in service.vips if vip not in known]
     for name, vip in _outside(unknown, prefixes):
         yield Finding(
             REFUSED,

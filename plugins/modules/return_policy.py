@@ -60,10 +60,12 @@ options:
       - V(static) makes a route to each client network.
       - V(vrf) puts each network into a VRF of its own; O(selector) says what tells a reply's network then. Moving an
         interface takes it down for a moment. Needs VRF in the kernel.
+      - V(egress_service) makes the networks' tables and the rules of O(exclude) only. OVN-Kubernetes makes the rules
+        that lead to the tables, for services with an C(EgressService) object whose C(network) is the table's number.
       - V(mark) and V(connmark) set C(net.ipv4.conf.<interface>.rp_filter) to 2 where 1 is in effect, V(vrf) sets
         C(net.ipv4.tcp_l3mdev_accept), C(net.ipv4.udp_l3mdev_accept) and C(keep_addr_on_down) of the interfaces.
     type: str
-    choices: [static, source, mark, connmark, vrf]
+    choices: [static, source, mark, connmark, vrf, egress_service]
   selector:
     description:
       - What tells the network of a reply with O(strategy=vrf); V(connmark) unless told. An error with other strategies.
@@ -162,10 +164,27 @@ options:
         default: []
       data_path:
         description:
-          - V(host), a process on this host answers; V(dnat), the service is translated to O(services[].backends).
-          - Unless told it is V(dnat) when there are backends, else V(host).
+          - V(host), a process on this host answers; V(dnat), the service is translated to O(services[].backends);
+            V(ovn_kubernetes), it goes through the virtual switch of OVN-Kubernetes in local gateway mode.
+          - Unless told it is V(ovn_kubernetes) when there are O(services[].cluster_ips) or O(services[].node_ports),
+            V(dnat) when there are backends, else V(host).
         type: str
-        choices: [host, dnat]
+        choices: [host, dnat, ovn_kubernetes]
+      cluster_ips:
+        description:
+          - For V(ovn_kubernetes) and a service with externalTrafficPolicy Cluster, its ClusterIPs. Its replies have
+            them as their source when they are routed, also those to clients that asked a node port.
+        type: list
+        elements: str
+        default: []
+        version_added: 1.1.0
+      node_ports:
+        description:
+          - For V(ovn_kubernetes) and a service with externalTrafficPolicy Local, its node ports, a list of numbers from
+            V(1) to V(65535) for each of C(tcp), C(udp) and C(sctp). Its replies come from O(masquerade) with the node
+            port as their source port.
+        type: dict
+        version_added: 1.1.0
   exclude:
     description:
       - Destinations that stay with table main whatever else is matched, as prefixes. Give the cluster's pod and service
@@ -247,6 +266,15 @@ options:
     type: bool
     default: false
     version_added: 1.1.0
+  masquerade:
+    description:
+      - For services with O(services[].node_ports), what OVN-Kubernetes translates a client's address to on its way in,
+        at most one of each family. It is the .3 of the masquerade subnets (C(--gateway-v4-masquerade-subnet) and
+        C(--gateway-v6-masquerade-subnet)); V(169.254.169.3) in clusters that began with a version before 1.0.
+    type: list
+    elements: str
+    default: [169.254.0.3, 'fd69::3']
+    version_added: 1.1.0
 notes:
   - With C(--diff) every object is one line, so a prediction can be read and compared.
 seealso:
@@ -288,6 +316,24 @@ EXAMPLES = r"""
         vips: [192.168.1.1]
         backends: [10.244.0.2]
     exclude: [10.244.0.0/16, 10.96.0.0/12]
+
+- name: By source address, on a node of OVN-Kubernetes
+  returntraffic.net.return_policy:
+    strategy: source
+    networks:
+      - name: public
+        interface: eth1
+        gateways: [10.111.221.21]
+    services:
+      - name: web
+        network: public
+        vips: [192.168.10.1]
+        cluster_ips: [10.96.12.7]
+      - name: mail
+        network: public
+        vips: [192.168.10.2]
+        node_ports: {tcp: [31025]}
+    exclude: [10.244.0.0/16, 10.96.0.0/16, 169.254.0.0/17]
 
 - name: Take it all away
   returntraffic.net.return_policy:
@@ -360,7 +406,7 @@ from ..module_utils.report import changes_of, diff_of, networks_of, objects_of
 
 _ARGUMENTS: Dict[str, Dict[str, Any]] = {
     'state': {'type': 'str', 'choices': ['present', 'absent'], 'default': 'present'},
-    'strategy': {'type': 'str', 'choices': ['static', 'source', 'mark', 'connmark', 'vrf']},
+    'strategy': {'type': 'str', 'choices': ['static', 'source', 'mark', 'connmark', 'vrf', 'egress_service']},
     'selector': {'type': 'str', 'choices': ['source', 'mark', 'connmark']},
     'networks': {'type': 'list', 'elements': 'dict'},
     'services': {'type': 'list', 'elements': 'dict', 'default': []},
@@ -376,6 +422,7 @@ _ARGUMENTS: Dict[str, Dict[str, Any]] = {
     'zone_base': {'type': 'int', 'default': 3000},
     'strict_reverse_path': {'type': 'bool', 'default': False},
     'veth': {'type': 'bool', 'default': False},
+    'masquerade': {'type': 'list', 'elements': 'str', 'default': ['169.254.0.3', 'fd69::3']},
 }
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Set
 
@@ -89,3 +91,23 @@ def test_names_are_unique() -> None:
     tags = [tag for unit in BUILT for tag in workshop.tags_of(unit)]
     assert len(tags) == len(set(tags))
     assert len(BUILT) == len({keys.identity(unit) for unit in BUILT})
+
+
+def test_the_echo_server_is_whole_without_the_rest_of_the_collection(tmp_path: Path) -> None:
+    module_utils = tmp_path / 'ansible_collections/returntraffic/net/plugins/module_utils'
+    for name in keys.ECHO_SERVER:
+        (module_utils / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(keys.MODULE_UTILS / name, module_utils / name)
+    imports = [
+        line for line in (keys.HERE / 'echo/serve.py').read_text().splitlines() if line.startswith('from ansible')
+    ]
+    assert imports
+    subprocess.run(
+        [
+            sys.executable,
+            '-I',
+            '-c',
+            f'import sys; sys.path[:] = [{str(tmp_path)!r}, *sys.path[:3]]\n' + '\n'.join(imports),
+        ],
+        check=True,
+    )

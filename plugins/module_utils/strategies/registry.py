@@ -11,6 +11,7 @@ from ..bind import Bound
 from ..desired import Desired
 from ..observed import Observed
 from .connmark import compile_connmark
+from .egress_service import compile_egress_service
 from .mark import compile_mark
 from .reverse_path import reverse_path_chain
 from .source import compile_source
@@ -23,6 +24,7 @@ COMPILERS: Dict[str, Callable[[Bound, Observed], Desired]] = {
     'mark': compile_mark,
     'connmark': compile_connmark,
     'vrf': compile_vrf,
+    'egress_service': compile_egress_service,
 }
 
 
