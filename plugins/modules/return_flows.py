@@ -104,6 +104,14 @@ options:
         solicitation after one second, so that less than that fails what only needed its second try.
     type: float
     default: 1.3
+  at_once:
+    description:
+      - How many flows are under way at the same time, from 1 to 1000; one that ends makes room for the next. Fewer for
+        a host that cannot take as many new connections a second.
+      - The file descriptors of the process must suffice, 1024 as a rule.
+    type: int
+    default: 256
+    version_added: 1.1.0
 seealso:
   - module: returntraffic.net.return_capture
   - module: returntraffic.net.return_proof
@@ -151,8 +159,9 @@ from typing import Any, Dict
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.errors import PolicyError
-from ..module_utils.proof.flows import fire
+from ..module_utils.proof.flows import MOST_AT_ONCE, fire
 from ..module_utils.proof.spec import EXPECTATIONS, KINDS, PATHS, TIMEOUT, expand
+from ..module_utils.values import integer
 
 FLOW = {
     'kind': {'type': 'str', 'choices': list(KINDS), 'required': True},
@@ -174,15 +183,17 @@ ARGUMENTS = {
     'client': {'type': 'str', 'required': True},
     'targets': {'type': 'list', 'elements': 'dict', 'required': True, 'options': TARGET},
     'timeout': {'type': 'float', 'default': TIMEOUT},
+    'at_once': {'type': 'int', 'default': MOST_AT_ONCE},
 }
 
 
 def run(options: Dict[str, Any], check_mode: bool) -> Dict[str, Any]:
     """The module's results; PolicyError when a flow is not well-formed."""
+    at_once = integer('at_once', options['at_once'], 1, 1000)
     flows = expand(options['client'], options['targets'], options['timeout'])
     if check_mode:
         return {'skipped': True, 'msg': f'{len(flows)} flows are not fired in check mode'}
-    return {'answers': [answer._asdict() for answer in fire(flows)]}
+    return {'answers': [answer._asdict() for answer in fire(flows, at_once)]}
 
 
 def main() -> None:

@@ -44,6 +44,15 @@ def test_a_reply_by_the_same_nic_of_another_node_fails() -> None:
     assert verdicts(seen, [5001])[0].reason == 'reply left by worker2 eth1, request came by worker eth1'
 
 
+def test_a_flow_that_the_router_gave_to_two_nodes_is_judged_on_each() -> None:
+    both = [frame(1, 'eth1', False, 5001), frame(2, 'eth1', True, 5001)]
+    assert verdicts({'worker': both, 'worker2': both}, [5001])[0].verdict == 'PASS'
+    strayed = [both[0], frame(2, 'eth0', True, 5001)]
+    assert verdicts({'worker': both, 'worker2': strayed}, [5001])[0].verdict == 'FAIL'
+    two_ways = [*both, frame(3, 'eth2', False, 5001)]
+    assert 'more than one NIC' in verdicts({'worker': both, 'worker2': two_ways}, [5001])[0].reason
+
+
 def test_what_any_node_lost_leaves_all_unknown() -> None:
     seen = {'worker': [frame(1, 'eth1', False, 5001), frame(2, 'eth1', True, 5001)], 'worker2': []}
     assert verdicts(seen, [5001], dropped=2)[0].reason == 'capture lost 4 packets'
