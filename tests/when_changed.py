@@ -4,7 +4,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run a slow test when what it depends on has changed since it was green; otherwise say when that was.
 
-tests/when_changed.py NAME PATH ... -- COMMAND ...
+tests/when_changed.py NAME MINUTES PATH ... -- COMMAND ...
+
+MINUTES is what the command takes at most. Where RETURNTRAFFIC_DEADLINE (seconds since the epoch) comes earlier, it is
+not begun: that is said with the time it was last green, and is no failure.
 
 Compared are the contents and modes of the files below the paths that git tracks or would track, the command, and the
 Python that runs this. The cache is $RETURNTRAFFIC_CACHE/green, a file for each name and contents, with the run's
@@ -19,6 +22,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import List, Sequence
 
@@ -28,14 +32,17 @@ CLOSING = re.compile(r'^(?:kernels: |scenarios: |matrix: |moves: |=+ .*(?:passed
 
 def main(arguments: Sequence[str]) -> int:
     """The command's exit status, 0 when it need not run, 2 when the arguments are wrong."""
-    if '--' not in arguments or arguments.index('--') < 2 or arguments[-1] == '--':
+    border = arguments.index('--') if '--' in arguments else 0
+    if border < 3 or arguments[-1] == '--' or not arguments[1].isdigit():
         print(__doc__, file=sys.stderr)
         return 2
-    border = arguments.index('--')
-    name, paths, command = arguments[0], arguments[1:border], arguments[border + 1 :]
+    name, minutes, paths, command = arguments[0], int(arguments[1]), arguments[2:border], arguments[border + 1 :]
     record = cache() / f'{name}-{fingerprint(paths, command)}'
     if record.exists():
         print(f'{name}: unchanged since it was green, so it does not run again. {record.read_text().rstrip()}')
+        return 0
+    if minutes > minutes_left():
+        print(f'{name}: skipped: takes up to {minutes} minutes and {minutes_left()} are left. {last_green(name)}')
         return 0
     started = datetime.datetime.now(datetime.timezone.utc)
     status, closing = run(command)
@@ -44,6 +51,18 @@ def main(arguments: Sequence[str]) -> int:
             f'Last green: {started:%Y-%m-%d %H:%M} UTC\n' + ''.join(f'  then: {line}\n' for line in closing)
         )
     return status
+
+
+def minutes_left() -> int:
+    """Until the deadline; very many where there is none."""
+    deadline = os.environ.get('RETURNTRAFFIC_DEADLINE')
+    return int((int(deadline) - time.time()) // 60) if deadline else 1_000_000
+
+
+def last_green(name: str) -> str:
+    """The newest record of any contents."""
+    records = sorted(cache().glob(f'{name}-*'), key=lambda record: record.stat().st_mtime)
+    return records[-1].read_text().splitlines()[0] + ', of other contents' if records else 'It has not been green here.'
 
 
 def cache() -> Path:

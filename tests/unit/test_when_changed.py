@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -29,14 +30,15 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def when_changed(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def when_changed(project: Path, *arguments: str, deadline: str = '') -> subprocess.CompletedProcess[str]:
     command = [sys.executable, 'tests/when_changed.py', *arguments]
-    environment = {**os.environ, 'RETURNTRAFFIC_CACHE': str(project / '.git' / 'cache')}
+    cache = str(project / '.git' / 'cache')
+    environment = {**os.environ, 'RETURNTRAFFIC_CACHE': cache, 'RETURNTRAFFIC_DEADLINE': deadline}
     return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
 
 
 def ran(project: Path, script: str = SAYS) -> bool:
-    done = when_changed(project, 'slow', 'inputs', '--', 'sh', '-c', script)
+    done = when_changed(project, 'slow', '3', 'inputs', '--', 'sh', '-c', script)
     assert done.returncode == 0, done.stdout + done.stderr
     assert ('working on' in done.stdout) != ('unchanged since it was green' in done.stdout)
     return 'working on' in done.stdout
@@ -44,7 +46,7 @@ def ran(project: Path, script: str = SAYS) -> bool:
 
 def test_unchanged_is_told_with_the_closing_lines_of_then(project: Path) -> None:
     assert ran(project)
-    done = when_changed(project, 'slow', 'inputs', '--', 'sh', '-c', SAYS)
+    done = when_changed(project, 'slow', '3', 'inputs', '--', 'sh', '-c', SAYS)
     assert done.stdout.startswith('slow: unchanged since it was green')
     assert 'Last green: 20' in done.stdout
     assert '  then: kernels: 2 boots, 9 cells: ok' in done.stdout.splitlines()
@@ -68,10 +70,24 @@ def test_another_command_is_another_test(project: Path) -> None:
 
 def test_what_failed_was_not_green(project: Path) -> None:
     for _turn in range(2):
-        done = when_changed(project, 'slow', 'inputs', '--', 'sh', '-c', 'echo "working on it"; exit 7')
+        done = when_changed(project, 'slow', '3', 'inputs', '--', 'sh', '-c', 'echo "working on it"; exit 7')
         assert (done.returncode, 'working on it' in done.stdout) == (7, True)
 
 
-@pytest.mark.parametrize('arguments', [('slow', 'nowhere', '--', 'true'), ('slow', '--', 'true'), ('slow', 'inputs')])
+@pytest.mark.parametrize(
+    'arguments', ['slow 3 nowhere -- true', 'slow 3 -- true', 'slow 3 inputs', 'slow x inputs -- true']
+)
 def test_nothing_to_compare_or_to_run_is_an_error(project: Path, arguments: str) -> None:
-    assert when_changed(project, *arguments).returncode != 0
+    assert when_changed(project, *arguments.split()).returncode != 0
+
+
+def test_what_does_not_fit_before_the_deadline_is_told_with_the_time_it_was_last_green(project: Path) -> None:
+    arguments = ('slow', '3', 'inputs', '--', 'sh', '-c', SAYS)
+    soon = str(int(time.time()) + 150)
+    done = when_changed(project, *arguments, deadline=soon)
+    assert (done.returncode, done.stdout.count('\n')) == (0, 1)
+    assert done.stdout.startswith('slow: skipped: takes up to 3 minutes and 2 are left. It has not been green here.')
+    assert ran(project)
+    (project / 'inputs' / 'one').write_text('2')
+    assert 'Last green: 20' in when_changed(project, *arguments, deadline=soon).stdout
+    assert 'working on' in when_changed(project, *arguments, deadline=str(int(time.time()) + 250)).stdout
