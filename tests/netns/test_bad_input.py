@@ -123,7 +123,7 @@ CASES: List[Case] = [
     (
         'host, with pods behind',
         service(data_path='host'),
-        ('services[0].data_path', "'host'", 'dnat needs backends, and host has none'),
+        ('services[0].data_path', "'host'", 'dnat needs backends, and the others have none'),
     ),
     (
         'two ways to find an interface',
