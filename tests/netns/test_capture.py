@@ -36,7 +36,8 @@ def lab() -> Iterator[SmallLab]:
 
 def ask(lab: SmallLab, count: int = 1, timeout: float = 1.3) -> None:
     with lab.client.entered():
-        fire(flows({'kind': 'udp', 'port': 8080, 'count': count, 'timeout': timeout}))
+        # Fewer at a time than the receive buffer of the echo server holds (some 250), should it not get the processor.
+        fire(flows({'kind': 'udp', 'port': 8080, 'count': count, 'timeout': timeout}), at_once=100)
 
 
 def links() -> List[Link]:
