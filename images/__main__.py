@@ -2,7 +2,6 @@
 """`python3 -m images`: say what there is, have what is missing.
 
     python3 -m images plan            every unit as JSON: what it is called, whether it is there, minutes to make it
-    python3 -m images minutes         how many minutes what is missing takes, on two cores of its own
     python3 -m images make [NAME ...] have these units and what they need (none named: all), a line for each
     python3 -m images where NAME      the folder of a module's programs (go-...), or of its sources (source-...)
 
@@ -12,7 +11,6 @@ With --pull, public images are pulled and the rest is made from them; with --bui
 from __future__ import annotations
 
 import json
-import math
 import sys
 import time
 from typing import Dict, List, Sequence
@@ -45,13 +43,6 @@ def plan(source: str) -> List[Dict[str, object]]:
         }
         for unit in keys.units(source)
     ]
-
-
-def minutes(source: str) -> int:
-    """What is missing takes; loading takes seconds."""
-    known = keys.keys(source)
-    missing = (unit for unit in keys.units(source) if state(unit, known[keys.identity(unit)], source) == 'missing')
-    return math.ceil(sum(unit.minutes for unit in missing))
 
 
 def ensure(unit: keys.Unit, known: Dict[str, str], source: str) -> None:
@@ -124,9 +115,6 @@ def run(command: str, names: Sequence[str], source: str) -> None:
     if command == 'plan':
         print(json.dumps(plan(source)))
         return
-    if command == 'minutes':
-        print(minutes(source))
-        return
     known = keys.keys(source)
     for unit in wanted(names, source):
         ensure(unit, known, source)
@@ -135,7 +123,7 @@ def run(command: str, names: Sequence[str], source: str) -> None:
 def main(arguments: Sequence[str]) -> int:
     source = 'pull' if '--pull' in arguments else 'build'
     words = [word for word in arguments if word not in ('--pull', '--build')]
-    if not words or words[0] not in ('plan', 'minutes', 'make', 'where'):
+    if not words or words[0] not in ('plan', 'make', 'where'):
         print(__doc__)
         return 0 if words == ['--help'] else 2
     try:

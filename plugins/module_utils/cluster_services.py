@@ -61,8 +61,8 @@ def _key(item: Any) -> Tuple[str, str]:
     return item['metadata']['namespace'], item['metadata']['name']
 
 
-def _title(item: Any) -> str:
-    return 'Service {}/{}'.format(*_key(item))
+def _title(namespace: str, name: str) -> str:
+    return f'Service {namespace}/{name}'
 
 
 def _prefixes(pools: Any) -> List[Tuple[str, str]]:
@@ -76,11 +76,13 @@ def _prefixes(pools: Any) -> List[Tuple[str, str]]:
 
 def _vips(item: Any, pending: str) -> Tuple[str, ...]:
     ingress = ((item.get('status') or {}).get('loadBalancer') or {}).get('ingress') or []
-    vips = tuple(values.address(f'{_title(item)}: status.loadBalancer', one.get('ip')) for one in ingress)
+    vips = tuple(values.address(f'{_title(*_key(item))}: status.loadBalancer', one.get('ip')) for one in ingress)
     if not vips and pending == 'error':
         pool = (item['metadata'].get('annotations') or {}).get(_POOL)
         asked = f'; it asks for the pool {pool}' if pool else ''
-        raise PolicyError(_title(item), 'status.loadBalancer', f'has no VIP{asked}; see the events of the Service')
+        raise PolicyError(
+            _title(*_key(item)), 'status.loadBalancer', f'has no VIP{asked}; see the events of the Service'
+        )
     return vips
 
 
@@ -89,7 +91,7 @@ def _network(item: Any, vips: Sequence[str], prefixes: Sequence[Tuple[str, str]]
     networks = {vip: _network_of(vip, prefixes) for vip in vips}
     if len(set(networks.values())) > 1:
         shown = ', '.join(f'{vip} in {network or "none"}' for vip, network in networks.items())
-        raise PolicyError(_title(item), list(vips), f'its VIPs are of more than one network: {shown}')
+        raise PolicyError(_title(*_key(item)), list(vips), f'its VIPs are of more than one network: {shown}')
     return next(iter(networks.values()), None)
 
 
@@ -118,9 +120,8 @@ def _sources(found: Found) -> Dict[str, Any]:
     ports: Dict[str, List[int]] = {}
     for port in found.spec['ports']:
         if not port.get('nodePort'):
-            title = f'Service {found.namespace}/{found.name}'
             reason = 'externalTrafficPolicy Local is told by the node port, and there is none; use strategy connmark'
-            raise PolicyError(title, f'port {port["port"]}', reason)
+            raise PolicyError(_title(found.namespace, found.name), f'port {port["port"]}', reason)
         ports.setdefault(port.get('protocol', 'TCP').lower(), []).append(port['nodePort'])
     return {'node_ports': ports}
 
